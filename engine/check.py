@@ -1,0 +1,145 @@
+"""`python -m engine.check CONFIG_JSON`: what the engine would find here, as one JSON object a line.
+
+Each line: name, verdict (ok, note, missing), detail, remedy. Nothing is downloaded, trained or repaired.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.config import EngineConfig
+from engine.errors import BaseUnusable, FaceModelUnusable
+
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "peft",
+    "accelerate",
+    "transformers",
+    "safetensors",
+    "PIL",
+    "pi_heif",
+    "cv2",
+)
+_MIB = 1 << 20
+_FLUX_LEAST_MIB = (
+    24_000  # below it FLUX.1's transformer alone does not fit, even quantised with room to train
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; see the module."""
+
+    name: str
+    verdict: str
+    detail: str
+    remedy: str = ""
+
+
+def findings(config: EngineConfig) -> Iterator[Finding]:
+    """Everything, cheapest first. Later checks are left out where the libraries they need are missing."""
+    libraries = _libraries()
+    yield libraries
+    if libraries.verdict != "ok":
+        return
+    yield _face_models(config)
+    yield _base(config)
+    yield _device(config)
+
+
+def _libraries() -> Finding:
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = 'Install them: pip install "likeness[engine]"'
+        return Finding("engine's libraries", "missing", f"without {', '.join(missing)}", remedy)
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft"))
+    return Finding("engine's libraries", "ok", ", ".join(versions))
+
+
+def _face_models(config: EngineConfig) -> Finding:
+    from engine.model_files import DETECTOR, RECOGNIZER, SAFETY, read_model
+
+    try:
+        read_model(DETECTOR, config.detector_path)
+        read_model(RECOGNIZER, config.recognizer_path)
+        read_model(SAFETY, config.safety_path)
+    except FaceModelUnusable as error:
+        return Finding("face models", "missing", f"{error.path}: {error.problem}", error.remedy)
+    return Finding("face models", "ok", "all files are the published ones")
+
+
+def _base(config: EngineConfig) -> Finding:
+    if config.base == "tiny":
+        return Finding("base model", "note", "tiny: random numbers, for tests only")
+    from engine.base_folder import BaseFolder
+    from engine.models import DEMO_FOLDER, HUB_NAMES
+
+    folder = Path(config.base).expanduser()
+    if config.base == "demo" or (config.base not in HUB_NAMES and folder.exists()):
+        try:
+            opened = BaseFolder.open(DEMO_FOLDER if config.base == "demo" else folder)
+        except BaseUnusable as error:
+            return Finding("base model", "missing", f"{error.path}: {error.problem}", error.remedy)
+        return Finding("base model", "ok", f"{config.base}: {opened.path}")
+    return _hub_base(HUB_NAMES.get(config.base, config.base))
+
+
+def _hub_base(repository: str) -> Finding:
+    from huggingface_hub import get_token, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    from engine.base_folder import BaseFolder
+    from engine.models import HUB_FILES
+
+    try:
+        path = Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True))
+        BaseFolder.open(path)
+    except HFValidationError:
+        remedy = "Set [engine] base to demo, flux1-dev, a folder that exists, or a hub name (owner/name)"
+        return Finding("base model", "missing", f"{repository} is neither a folder nor a hub name", remedy)
+    except LocalEntryNotFoundError:
+        if get_token() is None:
+            remedy = f"Accept its licence at https://huggingface.co/{repository} and run `hf auth login`"
+            return Finding("base model", "missing", f"{repository} is not on this machine", remedy)
+        detail = f"{repository} is not on this machine: it is downloaded at the first start"
+        return Finding("base model", "note", detail, f"`hf download {repository}` does it now")
+    except BaseUnusable as error:
+        return Finding("base model", "missing", f"{error.path}: {error.problem}", error.remedy)
+    return Finding("base model", "ok", f"{repository}: {path}")
+
+
+def _device(config: EngineConfig) -> Finding:
+    import torch
+
+    wants_gpu = config.base not in ("demo", "tiny")
+    if config.device == "cpu" or not torch.cuda.is_available():
+        if config.device.startswith("cuda"):
+            remedy = "Install the driver and a CUDA build of torch, or set [engine] device = 'auto'"
+            return Finding("GPU", "missing", f"{config.device} is set, but torch finds none", remedy)
+        if wants_gpu:
+            remedy = "Run the worker on a machine with an NVIDIA GPU, or set [engine] base = 'demo'"
+            return Finding("GPU", "missing", f"none, and {config.base} needs one", remedy)
+        return Finding("GPU", "note", "none: the small base runs on the CPU")
+    index = torch.device(config.device if config.device != "auto" else "cuda").index or 0
+    free, total = (amount // _MIB for amount in torch.cuda.mem_get_info(index))
+    detail = f"{torch.cuda.get_device_name(index)}, {free} of {total} MiB free"
+    if wants_gpu and free < _FLUX_LEAST_MIB:
+        remedy = f"Free its memory (about {_FLUX_LEAST_MIB} MiB are needed), or take a larger one"
+        return Finding("GPU", "missing", detail, remedy)
+    return Finding("GPU", "ok", detail)
+
+
+def main() -> None:
+    """See the module."""
+    config = EngineConfig.from_json(sys.argv[1]) if len(sys.argv) > 1 else EngineConfig()
+    for finding in findings(config):
+        print(json.dumps(asdict(finding)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the engine needs to know to start. Made from the `[engine]` table of `config.toml` by the worker."""
+
+import json
+from dataclasses import asdict, dataclass
+
+PRESETS = ("fast", "balanced", "best")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Settings of one engine process.
+
+    base: `demo` (the small base that ships with the project), `flux1-dev`, `tiny` (random, for tests), or a
+        folder or hub name in the diffusers format.
+    device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    preset: `fast`, `balanced` or `best`; every hyper-parameter of training is derived from it and the base.
+    cache_dir: where the engine may keep files of its own (tiny base, compiled artifacts).
+    threads: CPU threads for torch; 0 leaves torch's choice.
+    """
+
+    base: str = "demo"
+    device: str = "auto"
+    preset: str = "balanced"
+    cache_dir: str = "data/cache"
+    threads: int = 0
+    detector_path: str = ""  # an own copy of the face detector's ONNX file; empty = the installed package's
+    recognizer_path: str = (
+        ""  # an own copy of the face recogniser's ONNX file; empty = the installed package's
+    )
+    safety_path: str = ""  # an own copy of the safety model's ONNX file; empty = the installed package's
+    candidates_per_headshot: int = 3  # most pictures drawn for one that is delivered; 1 = no choice
+    mark_images: bool = True  # C2PA manifest and invisible watermark on every headshot
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
+        if self.candidates_per_headshot < 1:
+            raise ValueError("candidates_per_headshot must be 1 or more")
+        if self.threads < 0:
+            raise ValueError("threads must be 0 or more")
+
+    def to_json(self) -> str:
+        """For the engine process's command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "EngineConfig":
+        """Inverse of `to_json`."""
+        return cls(**json.loads(text))

@@ -1,0 +1,247 @@
+"""The engine: takes requests, runs the GPU's work a quantum at a time, reports. One thread owns the GPU.
+
+It ends at the end of input or when told to stop, after a checkpoint of what is under way. Requests may come
+twice, also after a crash: each is answered from what is already on disk.
+"""
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import torch
+from accelerate import Accelerator
+
+from engine.config import EngineConfig
+from engine.errors import AdapterCorrupt, EngineError
+from engine.inspection import Inspector
+from engine.lora import AdapterShelf, AdapterSlot, load_adapter
+from engine.messages import (
+    Cancel,
+    CheckPhoto,
+    Failed,
+    ForgetAdapter,
+    MakeHeadshots,
+    PhotoChecked,
+    Progress,
+    Reply,
+    Request,
+    TrainAdapter,
+)
+from engine.models import Base
+from engine.pictures import Finish
+from engine.presets import recipe_for
+from engine.scheduler import Scheduler
+from engine.shoot_work import ShootWork
+from engine.training_work import TrainingWork, trained
+from engine.work import Work
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.5
+IDLE_SECONDS = 5.0
+
+Send = Callable[[Reply], None]
+Check = Callable[[CheckPhoto], PhotoChecked]
+
+
+class DeviceLost(EngineError):
+    """The GPU's context is poisoned for good: only a new process helps. Work goes on from its checkpoints."""
+
+    reason = "device_lost"
+
+
+class PhotoDesk:
+    """Checks photos in a thread of its own: nobody's selfies wait for the GPU."""
+
+    def __init__(self, check: Check, send: Send) -> None:
+        self._check, self._send = check, send
+        self._waiting: SimpleQueue[CheckPhoto] = SimpleQueue()
+        threading.Thread(target=self._run, name="photos", daemon=True).start()
+
+    def submit(self, request: CheckPhoto) -> None:
+        """Queue a photo."""
+        self._waiting.put(request)
+
+    def _run(self) -> None:
+        while True:
+            request = self._waiting.get()
+            try:
+                self._send(self._check(request))
+            except Exception as error:  # noqa: BLE001 - the thread's one boundary: a photo must not end it
+                self._send(_failure(request.id, error))
+
+
+class Engine:
+    """Owns the base, the adapters and the schedule. `run` is the GPU's thread; `submit` and `stop` are for
+    the others."""
+
+    def __init__(self, config: EngineConfig, base: Base, check: Check, send: Send, finish: Finish) -> None:
+        self._config, self._base, self._send, self._finish = config, base, send, finish
+        self._recipe = recipe_for(config.preset, base.settings)
+        self._slot = AdapterSlot(base.transformer)
+        self._shelf = AdapterShelf(self._slot, base.folder.revision, base.device)
+        self._inspector = Inspector(config)
+        self._accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")
+        self._photos = PhotoDesk(check, send)
+        self._scheduler = Scheduler()
+        self._work: dict[str, Work] = {}
+        self._reported: dict[str, tuple[float, str, int]] = {}
+        self._inbox: SimpleQueue[Request | None] = SimpleQueue()
+        self._stopping = False
+
+    def submit(self, request: Request) -> None:
+        """Take a request, from any thread."""
+        if isinstance(request, CheckPhoto):
+            self._photos.submit(request)
+        else:
+            self._inbox.put(request)
+
+    def stop(self) -> None:
+        """Stop after the current quantum, from any thread or a signal handler."""
+        self._stopping = True
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Until stopped. Raises DeviceLost."""
+        while not self._stopping:
+            self._take_requests(wait=not self._work)
+            task_id = None if self._stopping else self._scheduler.next()
+            if task_id is not None:
+                self._run_quantum(self._work[task_id])
+        for work in self._work.values():
+            self._guard(work, work.checkpoint)
+        log.info("engine_stopped", extra={"unfinished": len(self._work)})
+
+    def _take_requests(self, wait: bool) -> None:
+        try:
+            request = self._inbox.get(timeout=IDLE_SECONDS) if wait else self._inbox.get_nowait()
+            while not self._stopping:
+                if request is not None:
+                    self._handle(request)
+                request = self._inbox.get_nowait()
+        except Empty:
+            return
+
+    def _handle(self, request: Request) -> None:
+        match request:
+            case Cancel():
+                self._cancel(request.target_id)
+            case ForgetAdapter():
+                self._shelf.forget(request.adapter_id)
+            case TrainAdapter() | MakeHeadshots() if request.id not in self._work:
+                try:
+                    self._begin(request)
+                except Exception as error:  # noqa: BLE001 - the process's boundary
+                    self._send(_failure(request.id, error))
+
+    def _begin(self, request: TrainAdapter | MakeHeadshots) -> None:
+        work: Work
+        if isinstance(request, TrainAdapter):
+            if self._already_trained(request):
+                return
+            work = TrainingWork(
+                request, self._base, self._slot, self._recipe, self._accelerator, self._inspector
+            )
+        else:
+            work = ShootWork(
+                request, self._base, self._slot, self._shelf, self._inspector, self._finish,
+                self._config.candidates_per_headshot,
+            )  # fmt: skip
+        self._work[work.id] = work
+        self._scheduler.add(work.id, work.kind, work.person_id)
+        self._report_queue()
+
+    def _already_trained(self, request: TrainAdapter) -> bool:
+        """Whether the adapter is complete on disk; then that is the answer."""
+        path = Path(request.adapter_path)
+        if not path.is_file():
+            return False
+        try:
+            adapter = load_adapter(path, self._slot, self._base.folder.revision, self._base.device)
+        except AdapterCorrupt as error:
+            log.warning("adapter_replaced", extra={"request_id": request.id, "problem": error.problem})
+            return False
+        if (adapter.info.adapter_id, adapter.info.person_id) != (request.adapter_id, request.person_id):
+            return False
+        self._send(trained(request, adapter.info, seconds=0.0))
+        return True
+
+    def _cancel(self, target_id: str) -> None:
+        """Also what is not known (any more) is answered: nobody waits for it in vain."""
+        self._drop(target_id)
+        self._send(Failed(target_id, "cancelled"))
+
+    def _run_quantum(self, work: Work) -> None:
+        begun = time.monotonic()
+        reply = self._guard(work, work.quantum)
+        self._scheduler.ran(work.id, time.monotonic() - begun)
+        if isinstance(reply, Progress):
+            self._report(reply)
+        elif reply is not None:
+            self._drop(work.id)
+            self._send(reply)
+            log.info(
+                "request_done",
+                extra={
+                    "request_id": work.id,
+                    "kind": work.kind.value,
+                    "reply": type(reply).__name__,
+                    "compute_ms": round(work.compute_seconds * 1000),
+                },
+            )
+            self._report_queue()
+
+    def _guard(self, work: Work, act: Callable[[], Reply | None]) -> Reply | None:
+        """Run a piece of work; what goes wrong in it ends that work alone."""
+        try:
+            return act()
+        except Exception as error:
+            if isinstance(error, torch.AcceleratorError):
+                raise DeviceLost(str(error)) from error
+            failure = _failure(work.id, error)
+            if failure.reason == "out_of_memory" and self._base.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return failure
+
+    def _report(self, progress: Progress) -> None:
+        now = time.monotonic()
+        last, stage, _ = self._reported.get(progress.id, (0.0, "", 0))
+        if stage != progress.stage or now - last >= PROGRESS_SECONDS:
+            self._reported[progress.id] = (now, progress.stage, 0)
+            self._send(progress)
+
+    def _report_queue(self) -> None:
+        """Tell those that wait how many are ahead of them, where that changed."""
+        for task_id in self._work:
+            _, stage, told = self._reported.get(task_id, (0.0, "", -1))
+            ahead = self._scheduler.ahead(task_id)
+            if stage in ("", "queued") and told != ahead:
+                self._reported[task_id] = (time.monotonic(), "queued", ahead)
+                self._send(Progress(task_id, "queued", ahead=ahead))
+
+    def _drop(self, task_id: str) -> None:
+        self._work.pop(task_id, None)
+        self._reported.pop(task_id, None)
+        self._scheduler.remove(task_id)
+
+
+def _failure(request_id: str, error: Exception) -> Failed:
+    """What an error means to whoever asked."""
+    reason, retry = "engine_failed", False
+    if isinstance(error, EngineError):
+        reason = error.reason
+    elif isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        reason, retry = "out_of_memory", True
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, retry = "disk_full", True
+    unexpected = reason == "engine_failed"
+    log.error(
+        "request_failed",
+        extra={"request_id": request_id, "reason": reason},
+        exc_info=error if unexpected else None,
+    )
+    return Failed(request_id, reason, detail=f"{type(error).__name__}: {error}"[:500], retry=retry)

@@ -1,0 +1,222 @@
+"""Adapters: one person's LoRA weights, their file, and the one slot of the base that they can sit in.
+
+The base has exactly one set of LoRA branches. Activating an adapter points the slot's parameters at that
+adapter's tensors: nothing is copied, nothing is merged, and two people's adapters cannot be active at once.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from engine.durable_files import write_atomically
+from engine.errors import AdapterCorrupt
+
+FORMAT_VERSION = 1
+METADATA_KEY = "likeness"
+PREFIX = "transformer."
+SLOT = "person"
+# Attention and feed-forward of both kinds of blocks; not the modulation, which holds style more than a face.
+TARGET_SUFFIXES = (
+    "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0",
+    "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out",
+    "ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2",
+    "proj_mlp", "proj_out",
+)  # fmt: skip
+TARGETS = rf"(transformer_blocks|single_transformer_blocks)\.\d+\.({'|'.join(TARGET_SUFFIXES)})".replace(
+    ".net.", r"\.net\."
+)
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter's file says of itself. `rank` is also its alpha.
+
+    facts: what the engine wants to know again at a shoot, such as the person's mean face embedding.
+    """
+
+    adapter_id: str
+    person_id: str
+    base_revision: str
+    rank: int
+    steps: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """For the file's header."""
+        return json.dumps(
+            {"format_version": FORMAT_VERSION, "alpha": self.rank, **vars(self)}, sort_keys=True
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "AdapterInfo":
+        """Inverse of `to_json`. Raises ValueError for anything else."""
+        try:
+            values = json.loads(text)
+            version, alpha = values.pop("format_version"), values.pop("alpha")
+            info = cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not an adapter's description: {error}") from error
+        if version != FORMAT_VERSION or alpha != info.rank:
+            raise ValueError(f"format {version}, rank {info.rank}, alpha {alpha}")
+        return info
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA weights in float32 by the slot's names (`<path>.lora_A` and `.lora_B`), with their description."""
+
+    info: AdapterInfo
+    tensors: dict[str, Tensor]
+
+
+class AdapterSlot:
+    """The base's LoRA branches. Not for several threads."""
+
+    def __init__(self, transformer: Any) -> None:
+        """Attach empty branches to a frozen transformer."""
+        config = LoraConfig(r=1, lora_alpha=1, target_modules=TARGETS, init_lora_weights=False)
+        inject_adapter_in_model(config, transformer, adapter_name=SLOT)
+        self._layers: dict[str, Any] = {
+            name: module for name, module in transformer.named_modules() if isinstance(module, LoraLayer)
+        }
+        self._parameters: dict[str, torch.nn.Parameter] = {}
+        for name, layer in self._layers.items():
+            self._parameters[f"{name}.lora_A"] = layer.lora_A[SLOT].weight
+            self._parameters[f"{name}.lora_B"] = layer.lora_B[SLOT].weight
+        self._enable(False)
+        self._empty()
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The slot's parameters in the order of `names`; empty but while it holds an adapter."""
+        return list(self._parameters.values())
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors that an adapter must have, in a stable order."""
+        return list(self._parameters)
+
+    def shape(self, name: str, rank: int) -> tuple[int, int]:
+        """Of a tensor in an adapter of that rank."""
+        layer = self._layers[name.rsplit(".", 1)[0]]
+        return (rank, layer.in_features) if name.endswith("lora_A") else (layer.out_features, rank)
+
+    def fresh(self, info: AdapterInfo, generator: torch.Generator) -> Adapter:
+        """A new adapter that changes nothing yet: A ~ N(0, 1/rank), B = 0; drawn on the CPU."""
+        tensors = {
+            name: torch.randn(self.shape(name, info.rank), generator=generator) / info.rank
+            if name.endswith("lora_A")
+            else torch.zeros(self.shape(name, info.rank))
+            for name in self.names
+        }
+        return Adapter(info, tensors)
+
+    @contextmanager
+    def holding(self, adapter: Adapter) -> Iterator[None]:
+        """The base with this adapter and no other; what is written to the slot's parameters is written to
+        the adapter's tensors."""
+        for name, parameter in self._parameters.items():
+            parameter.data = adapter.tensors[name]
+            parameter.grad = None
+        self._enable(True)
+        try:
+            yield
+        finally:
+            self._enable(False)
+            self._empty()
+
+    def _empty(self) -> None:
+        for parameter in self._parameters.values():
+            parameter.grad = None
+            parameter.data = torch.empty(0, device=parameter.device)
+
+    def _enable(self, enabled: bool) -> None:
+        for layer in self._layers.values():
+            layer.enable_adapters(enabled)
+            layer.scaling[SLOT] = 1.0  # alpha = rank, whatever the rank
+
+
+def save_adapter(path: Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:
+    """Write a diffusers LoRA file, whole or not at all. Raises OSError."""
+    weights = {
+        f"{PREFIX}{name}.weight": tensor.to("cpu", dtype).contiguous()
+        for name, tensor in adapter.tensors.items()
+    }
+    write_atomically(path, save(weights, {"format": "pt", METADATA_KEY: adapter.info.to_json()}))
+
+
+def read_info(path: Path) -> AdapterInfo:
+    """The description in a file's header. Raises AdapterCorrupt."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return AdapterInfo.from_json((file.metadata() or {})[METADATA_KEY])
+    except KeyError as error:
+        raise AdapterCorrupt(str(path), "is not an adapter that Likeness trained") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterCorrupt(str(path), f"cannot be read ({error})") from error
+
+
+def load_adapter(path: Path, slot: AdapterSlot, base_revision: str, device: torch.device) -> Adapter:
+    """Read and check a file. A silent mismatch would give a person a stranger's face: raises AdapterCorrupt
+    unless keys, shapes, rank, alpha and base all fit."""
+    info = read_info(path)
+    if info.base_revision != base_revision:
+        raise AdapterCorrupt(str(path), f"was trained for base {info.base_revision}, this is {base_revision}")
+    with safe_open(path, framework="pt") as file:
+        found = set(file.keys())
+        wanted = {f"{PREFIX}{name}.weight" for name in slot.names}
+        if found != wanted:
+            odd = sorted(found ^ wanted)[0]
+            raise AdapterCorrupt(str(path), f"{len(found ^ wanted)} keys missing or unknown, first {odd}")
+        tensors = {
+            name: file.get_tensor(f"{PREFIX}{name}.weight").to(device, torch.float32) for name in slot.names
+        }
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != slot.shape(name, info.rank):
+            raise AdapterCorrupt(str(path), f"{name} has the shape {tuple(tensor.shape)} at rank {info.rank}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise AdapterCorrupt(str(path), f"{name} holds numbers that are not finite")
+    return Adapter(info, tensors)
+
+
+class AdapterShelf:
+    """The adapters last used, loaded. A file that was replaced is read again."""
+
+    def __init__(
+        self, slot: AdapterSlot, base_revision: str, device: torch.device, capacity: int = 4
+    ) -> None:
+        self._slot, self._base_revision, self._device, self._capacity = slot, base_revision, device, capacity
+        self._loaded: OrderedDict[tuple[str, str, int, int], Adapter] = OrderedDict()
+
+    def get(self, adapter_id: str, path: Path) -> Adapter:
+        """The adapter of that id in that file. Raises AdapterCorrupt, also where the file is another's."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AdapterCorrupt(str(path), f"cannot be read ({error.strerror})") from error
+        key = (adapter_id, str(path), status.st_mtime_ns, status.st_size)
+        if key not in self._loaded:
+            adapter = load_adapter(path, self._slot, self._base_revision, self._device)
+            if adapter.info.adapter_id != adapter_id:
+                raise AdapterCorrupt(str(path), f"is adapter {adapter.info.adapter_id}, not {adapter_id}")
+            self._loaded[key] = adapter
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > self._capacity:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+    def forget(self, adapter_id: str) -> None:
+        """Drop everything of an adapter."""
+        for key in [key for key in self._loaded if key[0] == adapter_id]:
+            del self._loaded[key]
