@@ -1,0 +1,206 @@
+"""Settings: `config.toml` plus secrets from the environment or `.env`. Nothing is read at import time."""
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from bot.conversation.types import Rules
+from bot.errors import ConfigError
+
+SECRETS = ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "LIKENESS_KEY")
+# Addresses that may hold a password, so that they can stay out of config.toml too.
+ADDRESSES = {"LIKENESS_DATABASE_URL": ("store", "database_url"), "LIKENESS_REDIS_URL": ("queue", "redis_url")}
+SOCKET_PATH_MAX = 100  # bytes; the kernels' own limits are 104 and 108
+FREE_BASES = ("demo", "tiny")  # no licence to confirm: they ship with the project
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BotSettings(_Table):
+    """[bot]"""
+
+    data_dir: Path = Path("data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    operator_contact: str = ""
+
+
+class TelegramSettings(_Table):
+    """[telegram]"""
+
+    mode: Literal["polling", "webhook"] = "polling"
+    webhook_url: str = ""
+    webhook_listen: str = "0.0.0.0"  # noqa: S104  a webhook must be reachable; the operator can narrow it
+    webhook_port: int = Field(default=8443, ge=1, le=65535)
+    api_url: str = "https://api.telegram.org"
+
+
+class DiscordSettings(_Table):
+    """[discord]"""
+
+    api_url: str = ""
+    sync_guild_id: int = 0
+
+
+class StoreSettings(_Table):
+    """[store]"""
+
+    database_url: str = ""
+    blob_dir: str = ""
+
+
+class QueueSettings(_Table):
+    """[queue]"""
+
+    redis_url: str = ""
+    sweep_seconds: float = Field(default=30, gt=0)
+    stale_seconds: float = Field(default=60, gt=0)
+
+
+class RuleSettings(_Table):
+    """[rules]"""
+
+    min_selfies: int = Field(default=8, ge=1)
+    wanted_selfies: int = Field(default=15, ge=1)
+    max_selfies: int = Field(default=25, ge=1, le=100)
+    max_photo_mib: int = Field(default=20, ge=1)
+    headshots_per_shoot: int = Field(default=4, ge=1, le=10)
+    max_headshots_per_shoot: int = Field(default=8, ge=1, le=10)
+    shoots_per_day: int = Field(default=40, ge=1)
+    trainings_per_day: int = Field(default=4, ge=1)
+
+
+class RetentionSettings(_Table):
+    """[retention]"""
+
+    selfie_hours: int = Field(default=24, ge=0)
+    adapter_idle_days: int = Field(default=30, ge=1)
+    headshot_hours: int = Field(default=24, ge=1)
+
+
+class EngineSettings(_Table):
+    """[engine]; the engine checks the meaning of the values itself (`engine.config`)."""
+
+    base: str = "demo"
+    licence_confirmed: bool = False
+    device: str = "auto"
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    threads: int = Field(default=0, ge=0)
+    detector_path: str = ""
+    recognizer_path: str = ""
+    safety_path: str = ""
+    candidates_per_headshot: int = Field(default=3, ge=1, le=20)
+    mark_images: bool = True
+
+    @property
+    def licence_needed(self) -> bool:
+        """The base has a licence that the operator must confirm first."""
+        return self.base not in FREE_BASES and not self.licence_confirmed
+
+
+class Settings(_Table):
+    """All settings of one installation."""
+
+    bot: BotSettings = BotSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    discord: DiscordSettings = DiscordSettings()
+    store: StoreSettings = StoreSettings()
+    queue: QueueSettings = QueueSettings()
+    rules: RuleSettings = RuleSettings()
+    retention: RetentionSettings = RetentionSettings()
+    engine: EngineSettings = EngineSettings()
+    secrets: dict[str, SecretStr] = {}
+
+    def secret(self, name: str) -> str:
+        """A secret from the environment, or an empty string."""
+        value = self.secrets.get(name)
+        return value.get_secret_value() if value else ""
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's URL of the database."""
+        return self.store.database_url or f"sqlite:///{self.bot.data_dir / 'likeness.db'}"
+
+    @property
+    def blob_dir(self) -> Path:
+        """The folder of the encrypted files."""
+        return Path(self.store.blob_dir) if self.store.blob_dir else self.bot.data_dir / "blobs"
+
+    @property
+    def redis_socket(self) -> Path:
+        """The unix socket of the embedded Redis: in data_dir, or elsewhere where that path is too long."""
+        path = (self.bot.data_dir / "run" / "redis.sock").absolute()
+        if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
+            return path
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"likeness-{os.getuid()}" / f"{name}.sock"
+
+    @property
+    def redis_dsn(self) -> str:
+        """Where arq finds Redis: the configured server, or the embedded one's socket."""
+        return self.queue.redis_url or f"unix://{self.redis_socket}"
+
+    def conversation_rules(self, consent_version: int) -> Rules:
+        """The numbers that the conversation obeys."""
+        return Rules(
+            min_selfies=self.rules.min_selfies,
+            wanted_selfies=self.rules.wanted_selfies,
+            max_selfies=self.rules.max_selfies,
+            max_photo_bytes=self.rules.max_photo_mib * 1024 * 1024,
+            headshots_per_shoot=self.rules.headshots_per_shoot,
+            max_headshots_per_shoot=self.rules.max_headshots_per_shoot,
+            shoots_per_day=self.rules.shoots_per_day,
+            trainings_per_day=self.rules.trainings_per_day,
+            consent_version=consent_version,
+            base_name=self.engine.base,
+            retention_hours=self.retention.selfie_hours,
+            headshot_hours=self.retention.headshot_hours,
+            adapter_idle_days=self.retention.adapter_idle_days,
+            marked=self.engine.mark_images,
+            operator_contact=self.bot.operator_contact,
+        )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """KEY=VALUE lines of a `.env` file; missing file = nothing."""
+    if not path.is_file():
+        return {}
+    pairs = (
+        line.split("=", 1)
+        for line in path.read_text().splitlines()
+        if "=" in line and line.lstrip()[:1] != "#"
+    )
+    return {key.strip().removeprefix("export "): value.strip().strip("'\"") for key, value in pairs}
+
+
+def load(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """Read settings. `path` defaults to $LIKENESS_CONFIG, else `config.toml` here, else all defaults.
+
+    Raises ConfigError naming the setting, the problem and the remedy.
+    """
+    env = dict(os.environ) if environ is None else environ
+    chosen = path or Path(env.get("LIKENESS_CONFIG", "config.toml"))
+    explicit = path is not None or "LIKENESS_CONFIG" in env
+    if explicit and not chosen.is_file():
+        raise ConfigError("config", f"{chosen} does not exist", "Give the path of a config.toml")
+    try:
+        values: dict[str, Any] = tomllib.loads(chosen.read_text()) if chosen.is_file() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(chosen), f"not valid TOML: {error}", "Mend that line") from error
+    secrets = {**read_env_file(chosen.parent / ".env"), **env}
+    for name, (table, key) in ADDRESSES.items():
+        if secrets.get(name):
+            values.setdefault(table, {})[key] = secrets[name]
+    values["secrets"] = {name: secrets[name] for name in SECRETS if secrets.get(name)}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(setting, first["msg"], f"Mend it in {chosen}") from error
