@@ -1,0 +1,207 @@
+"""How much delivered headshots look like their person, and which default earns its place.
+
+    python -m benchmarks.likeness --people FOLDER --presets fast balanced --variants default no-mask
+
+FOLDER holds a folder of photos for each person; without it, the person in bot/demo_selfies. A quarter of the
+photos is kept from the product and judges it. Of each training, with all its checkpoints: the base, each
+checkpoint, the chosen one, and headshots in several styles, with and without the choice of the checkpoint and
+of the pictures. Every finished training is a file in --out: a run that was cut short goes on. Writes
+benchmarks/results/likeness.md. Short run: --most-people 2 --steps 20 --styles linkedin
+"""
+
+import argparse
+import datetime
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from accelerate import Accelerator
+
+from benchmarks.evaluation_people import EvaluationPerson, load_people
+from benchmarks.likeness_report import report
+from bot.styles import Catalogue, StyleRequest
+from engine import curve
+from engine.candidates import candidates
+from engine.config import EngineConfig
+from engine.faces import similarity
+from engine.generator import Drawing, Frame
+from engine.inspection import Inspection, Inspector
+from engine.likeness import person_embedding
+from engine.lora import Adapter, AdapterSlot
+from engine.messages import AdapterTrained, Progress, TrainAdapter
+from engine.models import Base, load_base
+from engine.presets import Recipe, recipe_for
+from engine.ranking import Standard, choose
+from engine.training_work import CURVE, TrainingWork
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "likeness.md"
+DELIVERED = 4
+VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
+    "default": lambda recipe: recipe,
+    "no-mask": lambda recipe: switched(recipe, mask_floor=1.0),
+    "no-crops": lambda recipe: switched(recipe, framings=recipe.framings[:1], max_aspect=1.0),
+    "no-captions": lambda recipe: switched(recipe, captions=False),
+    "no-weights": lambda recipe: switched(recipe, weigh_photos=False),
+    "no-average": lambda recipe: switched(recipe, ema_decay=0.0),
+}
+
+
+@dataclass
+class Outcome:
+    """One training and what came of it; cosines are means over a person's exam photos.
+
+    shots: by (checkpoint, ranking), each picture's cosine; None where it shows no face.
+    """
+
+    person: str
+    tone: str
+    preset: str
+    variant: str
+    seconds: float = 0.0
+    real_to_real: float = 0.0
+    chosen_step: int = 0
+    band: str = ""
+    points: list[dict[str, Any]] = field(default_factory=list)
+    shots: dict[str, list[float | None]] = field(default_factory=dict)
+
+
+def switched(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with a default off. Raises TypeError where this release has no such switch."""
+    return replace(recipe, **changes)
+
+
+class Studio:
+    """The loaded base, and everything that a training and a shoot need."""
+
+    def __init__(self, config: EngineConfig, styles: list[str], drawn: int) -> None:
+        self.base: Base = load_base(config)
+        self._slot = AdapterSlot(self.base.transformer)
+        self._inspector = Inspector(config)
+        self._accelerator = Accelerator(cpu=self.base.device.type == "cpu", mixed_precision="no")
+        catalogue = Catalogue.load()
+        self._prompts = [catalogue.prompt(StyleRequest(style=style)) for style in styles]
+        self._drawn = drawn
+
+    def measure(self, person: EvaluationPerson, outcome: Outcome, recipe: Recipe, work: Path) -> None:
+        """Train to the last step, then draw with the chosen and with the last checkpoint."""
+        begun = time.monotonic()
+        request = TrainAdapter(
+            "t", person.name, person.name, person.photos, str(work), str(work / "a.safetensors"), person.facts
+        )
+        training = TrainingWork(request, self.base, self._slot, recipe, self._accelerator, self._inspector)
+        with mock.patch.object(curve, "PATIENCE", 10**9):  # every checkpoint is wanted
+            reply = training.quantum()
+            while isinstance(reply, Progress):
+                reply = training.quantum()
+        state = training.training
+        assert state is not None and isinstance(reply, AdapterTrained)
+        outcome.seconds = round(time.monotonic() - begun, 1)
+        outcome.real_to_real = reply.facts["real_to_real"]
+        outcome.chosen_step, outcome.band, outcome.points = reply.steps, reply.likeness, reply.facts[CURVE]
+        chosen = state.best.adapter if state.best else state.adapter
+        chosen = Adapter(chosen.info, {k: v.to(self.base.device) for k, v in chosen.tensors.items()})
+        for name, adapter in (("chosen", chosen), ("last", state.adapter)):
+            first, best = self._shoot(person, adapter)
+            outcome.shots[f"{name}, first {DELIVERED}"] = first
+            outcome.shots[f"{name}, best {DELIVERED} of {self._drawn}"] = best
+
+    def _shoot(
+        self, person: EvaluationPerson, adapter: Adapter
+    ) -> tuple[list[float | None], list[float | None]]:
+        """Cosines of the first pictures drawn, and of those that the product would deliver."""
+        first: list[float | None] = []
+        best: list[float | None] = []
+        standard = Standard(person_embedding(person.facts.values()))
+        for prompt in self._prompts:
+            seen = self._draw(prompt, adapter)
+            first += [_exam(seen[index], person) for index in range(min(DELIVERED, len(seen)))]
+            best += [_exam(seen[index], person) for index in choose(seen, DELIVERED, standard).chosen]
+        return first, best
+
+    def _draw(self, prompt: str, adapter: Adapter) -> dict[int, Inspection]:
+        settings, seen = self.base.settings, dict[int, Inspection]()
+        side = settings.picture_px
+        frame = Frame(side, side, settings.num_inference_steps, settings.guidance)
+        shots = candidates(prompt.replace("{subject}", settings.subject), 1, self._drawn)
+        drawing = Drawing(
+            self.base, self._slot, adapter, frame, shots,
+            lambda index, pixels: seen.update({index: self._inspector.inspect(pixels)}),
+        )  # fmt: skip
+        while not drawing.finished:
+            drawing.step()
+        return seen
+
+
+def _exam(seen: Inspection, person: EvaluationPerson) -> float | None:
+    if seen.face is None:
+        return None
+    return round(float(np.mean([similarity(seen.face.identity, photo) for photo in person.exam])), 4)
+
+
+def strangers(people: list[EvaluationPerson]) -> list[float]:
+    """Cosines of exam photos of different people."""
+    return [
+        similarity(a, b)
+        for index, one in enumerate(people)
+        for other in people[:index]
+        for a in one.exam
+        for b in other.exam
+    ]
+
+
+def run(options: argparse.Namespace) -> list[Outcome]:
+    """All trainings that are wanted; those that were done before are read from their files."""
+    config = EngineConfig(base=options.base, device=options.device, threads=options.threads)
+    people = load_people(options.people, options.out / "photos", options.names, options.most_people)
+    studio = Studio(config, options.styles, options.drawn)
+    outcomes = []
+    for person in people:
+        for preset in options.presets:
+            for variant in options.variants:
+                recipe = recipe_for(preset, studio.base.settings)
+                if options.steps:
+                    recipe = replace(recipe, steps=options.steps)
+                recipe = VARIANTS[variant](recipe)
+                name = f"{person.name}-{preset}-{variant}-{studio.base.folder.revision}-{recipe.steps}"
+                path, work = options.out / f"{name}.json", options.out / name
+                if not path.is_file():
+                    outcome = Outcome(person.name, person.tone, preset, variant)
+                    work.mkdir(parents=True, exist_ok=True)
+                    studio.measure(person, outcome, recipe, work)
+                    path.write_text(json.dumps(asdict(outcome)))
+                outcomes.append(Outcome(**json.loads(path.read_text())))
+                print(name, outcomes[-1].band, outcomes[-1].seconds, flush=True)
+    about = (
+        f"{datetime.datetime.now(datetime.UTC).date()}, base {options.base}, {studio.base.device},"
+        f" {len(people)} people, styles {', '.join(options.styles)}."
+    )
+    RESULT.write_text(report(outcomes, strangers(people), about))
+    return outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=Path, default=ROOT / "bot" / "demo_selfies")
+    parser.add_argument("--names", nargs="*", default=[], help="folders of people; all where none is named")
+    parser.add_argument("--most-people", type=int, default=1000)
+    parser.add_argument("--presets", nargs="+", default=["balanced"])
+    parser.add_argument("--variants", nargs="+", default=["default"], choices=sorted(VARIANTS))
+    parser.add_argument("--styles", nargs="+", default=["linkedin", "outdoor", "bw"])
+    parser.add_argument("--drawn", type=int, default=8, help="pictures drawn for the four delivered")
+    parser.add_argument("--steps", type=int, default=0, help="0 = the preset's")
+    parser.add_argument("--base", default="demo")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "likeness-benchmark")
+    run(parser.parse_args())
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
