@@ -1,0 +1,79 @@
+"""What the engine would find is said line by line, with the remedy; nothing is loaded or fetched for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import check
+from engine.check import Finding, findings
+from engine.config import EngineConfig
+from engine.demo_base.tiny import make_tiny_base
+
+
+def by_name(config: EngineConfig) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings(config)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    make_tiny_base(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def test_a_base_folder_that_is_whole_is_fine(folder: Path) -> None:
+    found = by_name(EngineConfig(base=str(folder), device="cpu"))
+    assert found["engine's libraries"].verdict == "ok"
+    assert found["face models"].verdict == "ok"
+    assert found["base model"].verdict == "ok"
+    assert found["GPU"].verdict == "missing"  # a base of one's own is taken for a large one
+    assert "GPU" in found["GPU"].remedy
+
+
+def test_a_damaged_base_is_named_with_its_remedy(folder: Path) -> None:
+    (folder / "vae" / "config.json").unlink()
+    found = by_name(EngineConfig(base=str(folder)))["base model"]
+    assert (found.verdict, bool(found.remedy)) == ("missing", True)
+    assert str(folder) in found.detail
+
+
+def test_an_altered_face_model_is_found(tmp_path: Path) -> None:
+    (tmp_path / "yunet.onnx").write_bytes(b"something else")
+    found = by_name(EngineConfig(base="tiny", detector_path=str(tmp_path / "yunet.onnx")))["face models"]
+    assert found.verdict == "missing"
+    assert "detector_path" in found.remedy
+
+
+def test_a_base_of_the_hub_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    found = by_name(EngineConfig(base="somebody/never-heard-of"))["base model"]
+    assert found.verdict == "missing"
+    assert "hf auth login" in found.remedy
+    nonsense = by_name(EngineConfig(base="a/b/c"))["base model"]
+    assert "neither a folder nor a hub name" in nonsense.detail
+
+
+def test_a_cuda_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert by_name(EngineConfig(base="tiny", device="cuda:1"))["GPU"].verdict == "missing"
+    assert by_name(EngineConfig(base="tiny"))["GPU"].verdict == "note"
+
+
+def test_missing_libraries_end_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "LIBRARIES", ("torch", "no_such_library"))
+    (only,) = findings(EngineConfig())
+    assert only.verdict == "missing"
+    assert "no_such_library" in only.detail
+    assert "likeness[engine]" in only.remedy
+
+
+@pytest.mark.slow
+def test_it_answers_in_lines_of_json() -> None:
+    command = [sys.executable, "-m", "engine.check", EngineConfig(base="tiny").to_json()]
+    output = subprocess.check_output(command, text=True)
+    names = [json.loads(line)["name"] for line in output.splitlines()]
+    assert names == ["engine's libraries", "face models", "base model", "GPU"]

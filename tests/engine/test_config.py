@@ -1,0 +1,26 @@
+"""The engine's settings: they survive the command line, and nonsense is refused with what would be right."""
+
+import pytest
+
+from engine.config import PRESETS, EngineConfig
+
+
+def test_settings_survive_the_command_line() -> None:
+    config = EngineConfig(base="flux1-dev", device="cuda:1", preset="best", threads=3, mark_images=False)
+    assert EngineConfig.from_json(config.to_json()) == config
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ValueError) as refused:
+        EngineConfig(preset="superb")
+    assert all(preset in str(refused.value) for preset in PRESETS)
+
+
+def test_threads_cannot_be_negative() -> None:
+    with pytest.raises(ValueError, match="threads"):
+        EngineConfig(threads=-1)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError):
+        EngineConfig.from_json('{"bass": "tiny"}')

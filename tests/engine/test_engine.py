@@ -1,0 +1,176 @@
+"""The engine in a thread: errors of one piece of work, memory that runs out, a device that is lost."""
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+import torch
+
+from engine.config import EngineConfig
+from engine.engine import DeviceLost, Engine, PhotoDesk
+from engine.messages import (
+    AdapterTrained,
+    Cancel,
+    CheckPhoto,
+    Failed,
+    HeadshotsMade,
+    MakeHeadshots,
+    PhotoChecked,
+    Progress,
+    TrainAdapter,
+)
+from engine.models import load_base
+from engine.pictures import write_picture
+from tests.engine.endless_base import make_endless
+
+
+class Running:
+    """An engine in a thread of its own, with a photo check that the test chooses."""
+
+    def __init__(
+        self, cache_dir: Path, check: Callable[[CheckPhoto], PhotoChecked], base: str = "tiny"
+    ) -> None:
+        config = EngineConfig(base=base, device="cpu", cache_dir=str(cache_dir))
+        self.replies: Queue = Queue()
+        self.base = load_base(config)
+        self.engine = Engine(config, self.base, check, self.replies.put, write_picture)
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.engine.run()
+        except DeviceLost as error:
+            self.error = error
+
+    def answer(self, request_id: str) -> object:
+        while True:
+            try:
+                reply = self.replies.get(timeout=30)
+            except Empty:
+                raise AssertionError("no answer") from None
+            if reply.id == request_id and not isinstance(reply, Progress):
+                return reply
+
+    def close(self) -> None:
+        self.engine.stop()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+def odd_check(request: CheckPhoto) -> PhotoChecked:
+    if request.photo_id == "odd":
+        raise RuntimeError("the detector fell over")
+    return PhotoChecked(
+        request.id, request.photo_id, {request.photo_id: {"verdict": "accepted", "problems": []}}
+    )
+
+
+@pytest.fixture
+def running(cache_dir: Path) -> Iterator[Running]:
+    engine = Running(cache_dir, odd_check)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def endless(cache_dir: Path, tmp_path: Path) -> Iterator[Running]:
+    """Its trainings are not over before the engine is stopped."""
+    make_endless(cache_dir / "tiny-base", tmp_path / "endless")
+    engine = Running(cache_dir, odd_check, str(tmp_path / "endless"))
+    yield engine
+    engine.close()
+
+
+def training(photos: list[str], folder: Path, name: str = "t") -> TrainAdapter:
+    return TrainAdapter(
+        name, "ada", "a", tuple(photos), str(folder / name), str(folder / f"{name}.safetensors")
+    )
+
+
+def break_once(running: Running, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    original, broken = running.base.transformer.forward, []
+
+    def forward(**inputs: object) -> object:
+        if not broken:
+            broken.append(1)
+            raise error
+        return original(**inputs)
+
+    monkeypatch.setattr(running.base.transformer, "forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retry"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory", True),
+        (MemoryError(), "out_of_memory", True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory", True),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full", True),
+        (RuntimeError("shapes do not match"), "engine_failed", False),
+    ],
+)
+def test_one_work_fails_and_the_next_succeeds(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch, error: Exception, reason: str, retry: bool
+) -> None:
+    photos = coloured_photos((200, 60, 60))
+    break_once(running, monkeypatch, error)
+    running.engine.submit(training(photos, tmp_path))
+    failed = running.answer("t")
+    assert isinstance(failed, Failed)
+    assert (failed.reason, failed.retry) == (reason, retry)
+    running.engine.submit(training(photos, tmp_path))
+    assert isinstance(running.answer("t"), AdapterTrained)
+
+
+def test_a_lost_device_ends_the_engine_so_that_another_can_go_on(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    break_once(running, monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access"))
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    running._thread.join(20)
+    assert isinstance(running.error, DeviceLost)
+    assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_a_photo_check_that_falls_over_answers_and_the_next_is_checked() -> None:
+    replies: Queue = Queue()
+    desk = PhotoDesk(odd_check, replies.put)
+    desk.submit(CheckPhoto("1", "odd", "", ""))
+    desk.submit(CheckPhoto("2", "even", "", ""))
+    first, second = replies.get(timeout=5), replies.get(timeout=5)
+    assert (first.id, first.reason) == ("1", "engine_failed")
+    assert (second.id, type(second)) == ("2", PhotoChecked)
+
+
+def test_an_adapter_of_another_base_is_trained_again(
+    running: Running, coloured_photos, tmp_path: Path
+) -> None:
+    (tmp_path / "t.safetensors").write_bytes(b"left over from something else")
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    trained = running.answer("t")
+    assert trained.seconds > 0
+    running.engine.submit(training([], tmp_path))
+    assert running.answer("t") == replace(trained, seconds=0.0)
+
+
+def test_a_shoot_goes_between_the_quanta_of_a_training(
+    running: Running, endless: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    photos = coloured_photos((200, 60, 60))
+    running.engine.submit(training(photos, tmp_path, "first"))
+    running.answer("first")
+    monkeypatch.setattr("engine.training_work.TRAINING_QUANTUM_SECONDS", 0.0)
+    shoot = MakeHeadshots(
+        "s", "ada", "a", str(tmp_path / "first.safetensors"), "{subject}", 1, 1, str(tmp_path / "out")
+    )
+    endless.engine.submit(training(photos, tmp_path, "second"))
+    endless.engine.submit(shoot)
+    assert isinstance(endless.answer("s"), HeadshotsMade)
+    endless.engine.submit(Cancel("c", "second"))
+    assert endless.answer("second") == Failed("second", "cancelled")

@@ -1,0 +1,98 @@
+"""The one loader: what it refuses, and that the base it loads computes what diffusers' own pipeline does."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file, save_file
+
+from engine.config import EngineConfig
+from engine.errors import BaseUnusable
+from engine.models import load_base
+
+
+def config(base: str, cache_dir: Path, device: str = "cpu") -> EngineConfig:
+    return EngineConfig(base=base, device=device, cache_dir=str(cache_dir))
+
+
+def test_weights_that_lack_a_tensor_are_refused(base, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(base.folder.path, tmp_path / "base")
+    path = next((folder / "transformer").glob("*.safetensors"))
+    tensors = load_file(path)
+    del tensors["single_transformer_blocks.0.proj_mlp.weight"]
+    save_file(tensors, path)
+    with pytest.raises(BaseUnusable, match="proj_mlp") as refusal:
+        load_base(config(str(folder), tmp_path))
+    assert refusal.value.path == str(folder / "transformer")
+
+
+def test_weights_of_another_size_are_refused(base, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(base.folder.path, tmp_path / "base")
+    path = next((folder / "vae").glob("*.safetensors"))
+    tensors = load_file(path)
+    tensors["encoder.conv_in.weight"] = torch.zeros(9, 3, 3, 3)
+    save_file(tensors, path)
+    with pytest.raises(BaseUnusable) as refusal:
+        load_base(config(str(folder), tmp_path))
+    assert refusal.value.path == str(folder / "vae")
+
+
+def test_a_gated_base_without_a_network_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BaseUnusable) as refusal:
+        load_base(config("flux1-dev", tmp_path))
+    assert refusal.value.path == "flux1-dev"
+    assert "hf download black-forest-labs/FLUX.1-dev" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("name", ["no such base!", "/nowhere/at/all", "./nor-here"])
+def test_a_name_that_leads_nowhere_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BaseUnusable) as refusal:
+        load_base(config(name, tmp_path))
+    assert refusal.value.path == name.removeprefix("./")
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "toaster"])
+def test_a_device_that_is_not_there_is_refused(device: str, tmp_path: Path) -> None:
+    with pytest.raises(BaseUnusable, match=r"\[engine\] device"):
+        load_base(config("tiny", tmp_path, device))
+
+
+def test_the_base_is_frozen(base) -> None:
+    for model in (base.vae, base.clip, base.t5):
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+        assert not model.training
+
+
+def test_text_is_encoded_as_the_pipeline_does_it(base) -> None:
+    pipeline = FluxPipeline.from_pretrained(base.folder.path)
+    tokens, pooled, _ = pipeline.encode_prompt(
+        "photo of sks person", None, max_sequence_length=base.text_tokens
+    )
+    text = base.encode_text("photo of sks person")
+    assert text.tokens.shape[0] == base.text_tokens == base.t5_tokenizer.model_max_length
+    assert torch.allclose(text.tokens, tokens[0], atol=1e-5)
+    assert torch.allclose(text.pooled, pooled[0], atol=1e-5)
+
+
+def test_latents_are_shifted_scaled_and_packed(base) -> None:
+    picture = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = base.vae.config.shift_factor, base.vae.config.scaling_factor
+    plain = base.vae.encode(picture[None]).latent_dist.mode()
+    try:
+        base.vae.register_to_config(shift_factor=0.1159, scaling_factor=0.3611)
+        tokens = base.encode_picture(picture)
+        expected = FluxPipeline._pack_latents((plain - 0.1159) * 0.3611, 1, 16, 8, 6)
+        assert torch.allclose(tokens, expected[0], atol=1e-6)
+        decoded = base.decode_latents(tokens[None], 64, 48)
+        assert torch.allclose(decoded, base.vae.decode(plain).sample.clamp(-1, 1), atol=1e-5)
+    finally:
+        base.vae.register_to_config(shift_factor=before[0], scaling_factor=before[1])

@@ -1,0 +1,266 @@
+"""A training learns, and one that was interrupted ends with the very same weights as one that was not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.config import EngineConfig
+from engine.dataset import Dataset
+from engine.generator import Drawing, Frame, Shot
+from engine.lora import AdapterInfo, AdapterSlot, load_adapter, save_adapter
+from engine.models import load_base
+from engine.presets import Recipe
+from engine.selfies import Selfie
+from engine.trainer import CHECKPOINT_FILE, Training, TrainingDiverged
+
+RECIPE = Recipe(
+    rank=4,
+    steps=12,
+    batch_size=3,
+    learning_rate=3e-3,
+    warmup_steps=4,
+    resolutions_px=(64,),
+    caption_dropout=0.2,
+)
+
+
+@pytest.fixture
+def dataset(base, coloured_photos: Callable) -> Dataset:
+    data = Dataset()
+    for path in coloured_photos((220, 40, 40), 5):
+        data.add(Selfie.of(path, {}), base, RECIPE)
+    data.say(base)
+    return data
+
+
+@pytest.fixture
+def make(base, slot, dataset: Dataset, accelerator) -> Callable[..., Training]:
+    def training(work_dir: Path, recipe: Recipe = RECIPE, seed: int = 7, data: Dataset = dataset) -> Training:
+        info = AdapterInfo("a", "p", base.folder.revision, recipe.rank)
+        return Training(base, slot, data, recipe, info, work_dir, seed, accelerator)
+
+    return training
+
+
+def run(training: Training, steps: int | None = None) -> list[float]:
+    losses = []
+    while not training.finished and (steps is None or len(losses) < steps):
+        losses.append(training.step())
+    return losses
+
+
+def same(a: Training, b: Training) -> bool:
+    return all(torch.equal(a.adapter.tensors[name], b.adapter.tensors[name]) for name in a.adapter.tensors)
+
+
+def test_interrupted_anywhere_it_ends_with_the_same_bits(make: Callable, tmp_path: Path) -> None:
+    straight = make(tmp_path / "straight")
+    losses = run(straight)
+    for stop in (1, 2, 5, 11):
+        first = make(tmp_path / f"at-{stop}")
+        begun = run(first, stop)
+        first.save()
+        run(first, 3)  # lost with the process
+        second = make(tmp_path / f"at-{stop}")
+        assert second.resumed
+        assert second.step_index == stop
+        assert begun + run(second) == losses
+        assert same(second, straight)
+
+
+def test_interrupted_after_every_step_it_ends_with_the_same_bits(make: Callable, tmp_path: Path) -> None:
+    straight = make(tmp_path / "straight")
+    run(straight)
+    while not (current := make(tmp_path / "often")).finished:
+        current.step()
+        current.save()
+    assert same(current, straight)
+
+
+def test_its_best_is_a_copy_and_survives_a_crash(make: Callable, tmp_path: Path) -> None:
+    training = make(tmp_path)
+    assert training.best is None
+    run(training, 3)
+    assert training.keep_best(0.25)
+    then = {name: tensor.clone() for name, tensor in training.adapter.tensors.items()}
+    run(training, 2)
+    assert not training.keep_best(0.25)
+    training.notes["curve"] = [[3, 0.25], [5, 0.2]]
+    training.save()
+    again = make(tmp_path)
+    for one in (training, again):
+        assert (one.best.score, one.best.step, one.best.adapter.info.steps) == (0.25, 3, 3)
+        assert all(torch.equal(tensor, then[name]) for name, tensor in one.best.adapter.tensors.items())
+        assert one.notes == {"curve": [[3, 0.25], [5, 0.2]]}
+    assert not all(torch.equal(tensor, then[name]) for name, tensor in again.adapter.tensors.items())
+    run(again, 1)
+    assert again.keep_best(0.3)
+    assert again.best.step == 6
+
+
+def test_one_that_was_stopped_early_is_finished_for_good(make: Callable, tmp_path: Path) -> None:
+    training = make(tmp_path)
+    run(training, 3)
+    training.stop_early()
+    assert training.finished
+    assert (training.step_index, training.total_steps) == (3, 12)
+    training.save()
+    assert make(tmp_path).finished
+
+
+def test_two_trainings_step_by_step_on_one_base_are_the_two_alone(make: Callable, tmp_path: Path) -> None:
+    alone = make(tmp_path / "a1", seed=1), make(tmp_path / "b1", replace(RECIPE, rank=2), seed=2)
+    for training in alone:
+        run(training)
+    together = make(tmp_path / "a2", seed=1), make(tmp_path / "b2", replace(RECIPE, rank=2), seed=2)
+    while not together[0].finished:
+        for training in together:
+            training.step()
+    assert same(alone[0], together[0])
+    assert same(alone[1], together[1])
+
+
+def test_a_checkpoint_of_anything_else_is_not_taken_over(
+    make: Callable, base, dataset, tmp_path: Path
+) -> None:
+    first = make(tmp_path)
+    run(first, 2)
+    first.save()
+    assert make(tmp_path).resumed
+    assert not make(tmp_path, seed=8).resumed
+    assert not make(tmp_path, replace(RECIPE, steps=13)).resumed
+    fewer = replace(dataset, photos={key: dataset.photos[key] for key in dataset.keys[1:]})
+    assert not make(tmp_path, data=fewer).resumed
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}", None])
+def test_a_damaged_checkpoint_begins_anew(make: Callable, tmp_path: Path, content: bytes | None) -> None:
+    first = make(tmp_path)
+    run(first, 2)
+    first.save()
+    path = tmp_path / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[:-7] if content is None else content)
+    again = make(tmp_path)
+    assert (again.resumed, again.step_index) == (False, 0)
+
+
+def test_the_loss_falls_and_the_adapter_survives_its_file(make: Callable, base, slot, tmp_path: Path) -> None:
+    training = make(tmp_path, replace(RECIPE, steps=120, learning_rate=1e-2))
+    losses = run(training)
+    assert sum(losses[-30:]) < 0.9 * sum(losses[:30])
+    save_adapter(tmp_path / "a.safetensors", training.adapter)
+    loaded = load_adapter(tmp_path / "a.safetensors", slot, base.folder.revision, base.device)
+    assert all(torch.equal(loaded.tensors[name], training.adapter.tensors[name]) for name in slot.names)
+
+
+def test_the_base_itself_never_changes(make: Callable, base, tmp_path: Path) -> None:
+    def weights() -> dict[str, torch.Tensor]:
+        return {n: p.detach().clone() for n, p in base.transformer.named_parameters() if "lora_" not in n}
+
+    before = weights()
+    run(make(tmp_path))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights().items())
+
+
+def test_adapters_train_in_float32(make: Callable, tmp_path: Path) -> None:
+    training = make(tmp_path)
+    training.step()
+    assert {tensor.dtype for tensor in training.adapter.tensors.values()} == {torch.float32}
+
+
+def test_one_step_is_the_textbook_step(make: Callable, base, slot, dataset: Dataset, tmp_path: Path) -> None:
+    """Loss, clipped gradient and AdamW's first update, written out from their equations."""
+    recipe = replace(RECIPE, batch_size=1, warmup_steps=1, weight_decay=0.0)
+    training, twin = make(tmp_path / "one", recipe), make(tmp_path / "two", recipe)
+    start = {name: tensor.clone() for name, tensor in twin.adapter.tensors.items()}
+    (draw,) = twin._batches.next()
+    sigma, noise, x0 = draw.sigma, draw.noise[None], draw.view.latents[None]
+    noised = ((1 - sigma) * x0 + sigma * noise).float()
+    with slot.holding(twin.adapter):
+        output = base.predict(noised, sigma.float(), [dataset.texts[draw.caption]], 8, 8, 1.0)
+        loss = ((output - (noise - x0)) ** 2).mean()
+        gradients = dict(zip(slot.names, torch.autograd.grad(loss, slot.parameters), strict=True))
+    assert training.step() == pytest.approx(float(loss.detach()), rel=1e-5)
+    norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients.values()))
+    for name, gradient in gradients.items():
+        clipped = gradient * min(1.0, 1.0 / float(norm))
+        expected = start[name] - recipe.learning_rate * clipped / (clipped.abs() + 1e-8)
+        sure = clipped.abs() > 1e-5  # AdamW's first step is the gradient's sign: not where that is rounding
+        assert torch.allclose(training.adapter.tensors[name][sure], expected[sure], atol=1e-5)
+
+
+def test_sigmas_reach_the_transformer_between_0_and_1(
+    base, make: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    seen = []
+    original = base.transformer.forward
+
+    def spy(**inputs):
+        seen.append(
+            (inputs["timestep"].clone(), inputs["guidance"].clone(), inputs["encoder_hidden_states"].shape)
+        )
+        return original(**inputs)
+
+    monkeypatch.setattr(base.transformer, "forward", spy)
+    run(make(tmp_path))
+    assert all(bool(((sigma > 0) & (sigma < 1)).all()) for sigma, _, _ in seen)
+    assert all(guidance.tolist() == [1.0] * 3 for _, guidance, _ in seen)
+    assert {shape[1] for _, _, shape in seen} == {base.text_tokens}
+
+
+def test_a_bfloat16_base_trains_float32_adapters(
+    cache_dir: Path, coloured_photos: Callable, accelerator, tmp_path: Path
+) -> None:
+    """As on a GPU: the base in half precision, small updates of the adapter not rounded away."""
+    loaded = load_base(EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir)))
+    for model in (loaded.transformer, loaded.vae, loaded.clip, loaded.t5):
+        model.to(torch.bfloat16)
+    half = replace(loaded, dtype=torch.bfloat16)
+    slot, data = AdapterSlot(half.transformer), Dataset()
+    for path in coloured_photos((220, 40, 40), 3):
+        data.add(Selfie.of(path, {}), half, RECIPE)
+    data.say(half)
+    info = AdapterInfo("a", "p", half.folder.revision, RECIPE.rank)
+    recipe = replace(RECIPE, learning_rate=1e-5)
+    training = Training(half, slot, data, recipe, info, tmp_path, 7, accelerator)
+    before = {name: tensor.clone() for name, tensor in training.adapter.tensors.items()}
+    run(training)
+    for name, tensor in training.adapter.tensors.items():
+        assert tensor.dtype == torch.float32
+        moved = (tensor - before[name]).abs()
+        assert float(moved.max()) > 0
+        assert float(moved.max()) < 1e-3
+    assert {p.dtype for n, p in half.transformer.named_parameters() if "lora_" not in n} == {torch.bfloat16}
+    again = Training(half, slot, data, recipe, info, tmp_path, 7, accelerator)
+    run(again, 5)
+    again.save()
+    resumed = Training(half, slot, data, recipe, info, tmp_path, 7, accelerator)
+    assert resumed.step_index == 5
+    run(resumed)
+    assert same(resumed, training)
+    save_adapter(tmp_path / "a.safetensors", training.adapter, torch.bfloat16)
+    adapter = load_adapter(tmp_path / "a.safetensors", slot, half.folder.revision, half.device)
+    drawn = []
+    drawing = Drawing(
+        half, slot, adapter, Frame(64, 64, 3, 1.0), {0: Shot("photo", (1,))}, lambda *got: drawn.append(got)
+    )
+    while not drawing.finished:
+        drawing.step()
+    assert drawn[0][1].shape == (64, 64, 3)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training_and_spares_the_adapter(
+    make: Callable, base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = make(tmp_path)
+    run(training, 3)
+    before = {name: tensor.clone() for name, tensor in training.adapter.tensors.items()}
+    original = base.transformer.forward
+    monkeypatch.setattr(base.transformer, "forward", lambda **inputs: (original(**inputs)[0] * float("nan"),))
+    with pytest.raises(TrainingDiverged):
+        training.step()
+    assert training.step_index == 3
+    assert all(torch.equal(tensor, before[name]) for name, tensor in training.adapter.tensors.items())
