@@ -3,7 +3,13 @@
 Somebody waits in the chat for a shoot, so shoots go before trainings at every quantum; while both wait,
 trainings are owed a share of the time and take it as soon as it adds up to a quantum of theirs. Within a
 kind the person who had least goes first, and what has begun is brought to its end: taking turns would let
-everybody wait for the last one.
+everybody wait for the last one. That is start-time fair queueing (Goyal, Vin, Cheng, 1996) with a piece of
+work as the packet and measured seconds as its length: the floor is its virtual time.
+
+What it promises, held by simulation in the tests: while a shoot waits, no two quanta of training follow one
+another; a training beside endless shoots has its share of any longer stretch, or every other quantum where
+that is less; of two people who both wait all the time, neither gets more than a piece of work ahead; what
+was removed gets no quantum.
 """
 
 from dataclasses import dataclass, field
@@ -40,6 +46,7 @@ class Scheduler:
     _floor: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))
     _owed_seconds: float = 0.0
     _training_quantum_seconds: float = 0.0
+    _trained_last: bool = False
     _arrivals: int = 0
 
     def add(self, task_id: str, kind: Kind, person_id: str) -> None:
@@ -81,6 +88,7 @@ class Scheduler:
         if task is None:
             return
         self._served[task.kind, task.person_id] = self._service(task) + seconds
+        self._trained_last = task.kind is Kind.TRAINING
         if task.kind is Kind.TRAINING:
             self._training_quantum_seconds = seconds
             self._owed_seconds = max(0.0, self._owed_seconds - seconds)
@@ -93,6 +101,8 @@ class Scheduler:
         return order.index(task_id)
 
     def _training_is_due(self, shoot: _Task) -> bool:
+        if self._trained_last:
+            return False
         quanta = self._owed_seconds / max(self._training_quantum_seconds, 1e-6)
         return quanta >= (1 if shoot.begun else MAX_OWED_QUANTA)
 

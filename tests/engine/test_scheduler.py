@@ -1,63 +1,14 @@
 """The policy by simulation: nobody starves, shoots hardly wait for trainings, people are treated alike."""
 
 import random
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from engine.scheduler import MAX_OWED_QUANTA, Kind, Scheduler
-
-
-@dataclass
-class Job:
-    id: str
-    kind: Kind
-    person: str
-    arrives: float
-    seconds: float
-    quantum: float
-    begun: float = -1.0
-    done: float = -1.0
-    left: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = self.seconds
-
-
-def simulate(
-    jobs: list[Job], until: float = float("inf"), cancel: dict[str, float] | None = None
-) -> list[tuple]:
-    """One GPU; returns (time, job id, seconds) of every quantum. `cancel`: when a job is removed."""
-    scheduler, clock, history = Scheduler(), 0.0, []
-    coming = sorted(jobs, key=lambda job: job.arrives)
-    known: dict[str, Job] = {}
-    cancel = dict(cancel or {})
-    while clock < until:
-        while coming and coming[0].arrives <= clock:
-            job = coming.pop(0)
-            known[job.id] = job
-            scheduler.add(job.id, job.kind, job.person)
-        for job_id in [job_id for job_id, when in cancel.items() if when <= clock]:
-            scheduler.remove(job_id)
-            del cancel[job_id]
-        chosen = scheduler.next()
-        if chosen is None:
-            if not coming:
-                return history
-            clock = coming[0].arrives
-            continue
-        job = known[chosen]
-        seconds = min(job.quantum, job.left)
-        job.begun = clock if job.begun < 0 else job.begun
-        history.append((clock, job.id, seconds))
-        clock += seconds
-        job.left -= seconds
-        scheduler.ran(job.id, seconds)
-        if job.left <= 1e-9:
-            job.done = clock
-            scheduler.remove(job.id)
-    return history
+from engine.scheduler import MAX_OWED_QUANTA, TRAINING_SHARE, Kind, Scheduler
+from tests.engine.one_gpu import Job, Quantum, simulate
 
 
 def training(name: str, person: str, arrives: float = 0.0, seconds: float = 60.0) -> Job:
@@ -74,28 +25,28 @@ def test_nothing_waiting_is_nothing_to_do() -> None:
 
 def test_a_shoot_gets_the_gpu_within_one_quantum_of_a_training() -> None:
     jobs = [training("t", "ada"), shoot("s", "ben", arrives=10.2)]
-    simulate(jobs)
+    simulate(Scheduler(), jobs)
     assert jobs[1].begun - 10.2 <= 0.5
 
 
 def test_a_training_beside_endless_shoots_gets_its_share() -> None:
     jobs = [training("t", "ada", seconds=500), *[shoot(f"s{i}", f"p{i}", i * 2.0) for i in range(400)]]
-    history = simulate(jobs, until=400)
-    trained = sum(seconds for _, job, seconds in history if job == "t")
+    history = simulate(Scheduler(), jobs, until=400)
+    trained = sum(each.seconds for each in history if each.job.id == "t")
     assert trained == pytest.approx(0.25 * 400, rel=0.05)
 
 
 def test_a_training_waits_only_moments_for_its_share() -> None:
     jobs = [training("t", "ada", seconds=500), *[shoot(f"s{i}", f"p{i}", i * 3.0, 4.0) for i in range(60)]]
-    history = simulate(jobs, until=150)
-    times = [when for when, job, _ in history if job == "t"]
+    history = simulate(Scheduler(), jobs, until=150)
+    times = [each.at for each in history if each.job.id == "t"]
     assert max(later - earlier for earlier, later in pairwise(times)) < 6
 
 
 def test_with_shoots_that_never_stop_arriving_the_training_still_moves() -> None:
     jobs = [training("t", "ada", seconds=50), *[shoot(f"s{i}", f"p{i}", i * 0.1, 0.1) for i in range(3000)]]
-    history = simulate(jobs, until=200)
-    times = [when for when, job, _ in history if job == "t"]
+    history = simulate(Scheduler(), jobs, until=200)
+    times = [each.at for each in history if each.job.id == "t"]
     assert len(times) > 5
     gap = max(later - earlier for earlier, later in pairwise(times))
     assert gap <= (MAX_OWED_QUANTA + 1) * 0.5 / 0.25
@@ -103,14 +54,14 @@ def test_with_shoots_that_never_stop_arriving_the_training_still_moves() -> None
 
 def test_alone_each_kind_has_the_gpu_to_itself() -> None:
     jobs = [training("t", "ada", seconds=30)]
-    simulate(jobs)
+    simulate(Scheduler(), jobs)
     assert jobs[0].done == pytest.approx(30)
 
 
 def test_one_person_with_many_shoots_does_not_keep_others_waiting() -> None:
     greedy = [shoot(f"g{i}", "greedy", arrives=0.0) for i in range(50)]
     modest = shoot("m", "modest", arrives=5.0)
-    simulate([*greedy, modest])
+    simulate(Scheduler(), [*greedy, modest])
     assert modest.done - modest.arrives <= 2 * 4.0 + 0.1
 
 
@@ -119,22 +70,22 @@ def test_who_was_away_has_saved_up_nothing() -> None:
     first = [shoot(f"a{i}", "ada", arrives=0.0) for i in range(10)]
     late = [shoot(f"b{i}", "ben", arrives=38.0) for i in range(10)]
     again = [shoot(f"c{i}", "ada", arrives=38.0) for i in range(10)]
-    history = simulate([*first, *late, *again])
-    share = sum(seconds for when, job, seconds in history if job[0] == "b" and 44 <= when < 84)
+    history = simulate(Scheduler(), [*first, *late, *again])
+    share = sum(each.seconds for each in history if each.job.id[0] == "b" and 44 <= each.at < 84)
     assert 0.35 <= share / 40 <= 0.65
 
 
 def test_what_has_begun_is_finished_first() -> None:
     jobs = [training("t1", "ada", seconds=60), training("t2", "ben", arrives=1, seconds=60)]
-    simulate(jobs)
+    simulate(Scheduler(), jobs)
     assert jobs[0].done == pytest.approx(60)
     assert jobs[1].done == pytest.approx(120)
 
 
 def test_a_cancelled_work_gets_no_further_quantum() -> None:
     jobs = [training("t", "ada"), training("u", "ben")]
-    history = simulate(jobs, cancel={"t": 5.0})
-    assert max(when for when, job, _ in history if job == "t") < 5.0
+    history = simulate(Scheduler(), jobs, cancel={"t": 5.0})
+    assert max(each.at for each in history if each.job.id == "t") < 5.0
     assert jobs[1].done == pytest.approx(5.0 + 60, abs=0.5)
 
 
@@ -160,10 +111,10 @@ def test_random_days(seed: int) -> None:
         for i in range(600)
     ]
     jobs = [*trainings, *shoots]
-    history = simulate(jobs)
+    history = simulate(Scheduler(), jobs)
     assert all(job.done >= 0 for job in jobs), "everybody is served"
     work = sum(job.seconds for job in jobs)
-    assert sum(seconds for _, _, seconds in history) == pytest.approx(work), "and nobody twice"
+    assert sum(each.seconds for each in history) == pytest.approx(work), "and nobody twice"
     waits = sorted(job.begun - job.arrives for job in shoots)
     assert waits[len(waits) // 2] < 60
     for job in shoots:  # at most one quantum of training goes in between where no share is owed
@@ -172,3 +123,113 @@ def test_random_days(seed: int) -> None:
         assert job.begun - job.arrives <= sum(o.seconds for o in others) + owed
     last = max(job.done for job in trainings)
     assert last <= 4000 + (sum(t.seconds for t in trainings)) / 0.25, "trainings end although shoots go first"
+
+
+# Such that every other quantum is more than a training's share.
+TRAINING_QUANTA, SHOOT_QUANTA = (0.15, 0.25, 0.5), (0.05, 0.1, 0.35)
+
+moments = st.floats(0, 30, allow_nan=False)
+people = st.sampled_from(["ada", "ben", "cem", "dia", "eve"])
+
+
+@st.composite
+def days(draw: st.DrawFn) -> list[Job]:
+    """A busy half minute: much more work than the GPU can do in it, in pieces and quanta of all sizes."""
+    jobs = [
+        Job(
+            f"t{i}", Kind.TRAINING, draw(people), draw(moments), draw(st.floats(0.1, 15)),
+            draw(st.sampled_from(TRAINING_QUANTA)),
+        )
+        for i in range(draw(st.integers(0, 5)))
+    ]  # fmt: skip
+    return jobs + [
+        Job(
+            f"s{i}", Kind.SHOOT, draw(people), draw(moments), draw(st.floats(0.05, 6)),
+            draw(st.sampled_from(SHOOT_QUANTA)),
+        )
+        for i in range(draw(st.integers(0, 15)))
+    ]  # fmt: skip
+
+
+def between(history: list[Quantum], start: float, end: float) -> list[Quantum]:
+    """Quanta that began in that time."""
+    return [each for each in history if start <= each.at < end]
+
+
+@settings(max_examples=400, deadline=None)
+@given(days())
+def test_between_a_shoots_arrival_and_the_next_quantum_of_any_shoot_lies_one_of_a_training(
+    jobs: list[Job],
+) -> None:
+    """One may be running as it arrives, or one may be owed: never two."""
+    history = simulate(Scheduler(), jobs)
+    for shoot in (job for job in jobs if job.kind is Kind.SHOOT):
+        running = [each for each in history if each.at < shoot.arrives <= each.at + each.seconds]
+        until = next(each.at for each in history if each.at >= shoot.arrives and each.job.kind is Kind.SHOOT)
+        trained = [*running, *between(history, shoot.arrives, until)]
+        assert sum(each.job.kind is Kind.TRAINING for each in trained) <= 1
+        if not any(job.kind is Kind.SHOOT and job.arrives < shoot.begun < job.done for job in jobs):
+            assert shoot.begun - shoot.arrives <= max(TRAINING_QUANTA) + max(SHOOT_QUANTA) + 1e-6
+
+
+@settings(max_examples=250, deadline=None)
+@given(days())
+def test_a_waiting_training_has_its_share_of_any_stretch_of_time(jobs: list[Job]) -> None:
+    """Less at most the quanta it may be owed, wherever the stretch begins: nobody starves."""
+    history = simulate(Scheduler(), jobs)
+    trainings = [job for job in jobs if job.kind is Kind.TRAINING]
+    for job in trainings:
+        for start in (job.arrives, (job.arrives + job.done) / 2):
+            spent = between(history, start, job.done)
+            trained = sum(each.seconds for each in spent if each.job.kind is Kind.TRAINING)
+            whole = sum(each.seconds for each in spent)
+            slack = (MAX_OWED_QUANTA + 2) * max(TRAINING_QUANTA) + max(SHOOT_QUANTA)
+            assert trained >= TRAINING_SHARE * whole - slack
+
+
+@settings(max_examples=250, deadline=None)
+@given(days())
+def test_the_gpu_never_rests_and_does_nothing_twice(jobs: list[Job]) -> None:
+    history = simulate(Scheduler(), jobs)
+    assert all(job.done >= job.arrives + job.seconds - 1e-6 for job in jobs), "everybody is served"
+    assert sum(each.seconds for each in history) == pytest.approx(sum(job.seconds for job in jobs))
+    for earlier, later in pairwise(history):
+        idle_from = earlier.at + earlier.seconds
+        if later.at > idle_from + 1e-6:
+            assert not [job for job in jobs if job.arrives < later.at - 1e-6 and job.done > later.at]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["ada", "ben"]), st.floats(0.2, 8)), min_size=2, max_size=40))
+def test_of_two_people_who_both_wait_nobody_is_more_than_a_piece_ahead(
+    kind: Kind, pieces: list[tuple[str, float]]
+) -> None:
+    """The bound of start-time fair queueing: the difference in served seconds is at most a piece of each."""
+    jobs = [Job(f"j{i}", kind, person, 0.0, seconds, 0.1) for i, (person, seconds) in enumerate(pieces)]
+    history = simulate(Scheduler(), jobs)
+    ends = [max((job.done for job in jobs if job.person == person), default=0.0) for person in ("ada", "ben")]
+    served, most = {"ada": 0.0, "ben": 0.0}, max(seconds for _, seconds in pieces)
+    for each in between(history, 0.0, min(ends)):
+        served[each.job.person] += each.seconds
+        assert abs(served["ada"] - served["ben"]) <= 2 * most + 0.1
+
+
+@settings(max_examples=250, deadline=None)
+@given(days(), st.data())
+def test_cancelled_work_keeps_nobody_waiting_longer_than_its_quantum(
+    jobs: list[Job], data: st.DataObject
+) -> None:
+    chosen = data.draw(st.lists(st.sampled_from([job.id for job in jobs] or [""]), unique=True))
+    when = {job_id: data.draw(moments) for job_id in chosen if job_id}
+    history = simulate(Scheduler(), jobs, cancel=when)
+    for each in history:
+        assert each.at < when.get(each.job.id, float("inf")), "a quantum began after the cancellation"
+    assert all(job.done >= 0 for job in jobs if job.id not in when), "the others are served"
+
+
+def test_what_is_remembered_of_people_does_not_grow() -> None:
+    scheduler, random_day = Scheduler(), random.Random(1)
+    jobs = [shoot(f"s{i}", f"p{i}", i * 3.0, random_day.uniform(0.1, 6)) for i in range(3000)]
+    simulate(scheduler, jobs)
+    assert len(scheduler._served) < 10

@@ -264,3 +264,29 @@ def test_a_gradient_that_is_not_finite_ends_the_training_and_spares_the_adapter(
         training.step()
     assert training.step_index == 3
     assert all(torch.equal(tensor, before[name]) for name, tensor in training.adapter.tensors.items())
+
+
+def test_a_training_that_was_interrupted_a_hundred_times_ends_with_the_same_bits(
+    base, slot, dataset: Dataset, make: Callable, tmp_path: Path
+) -> None:
+    """By others' headshots between any two steps, and every fifth time by the end of the process."""
+    recipe = replace(RECIPE, steps=100, batch_size=1, ema_decay=0.9)
+    straight = make(tmp_path / "straight", recipe)
+    losses = run(straight)
+    stranger = slot.fresh(AdapterInfo("b", "q", base.folder.revision, 8), torch.Generator().manual_seed(1))
+    for name, tensor in stranger.tensors.items():
+        if name.endswith("lora_B"):
+            tensor.normal_(std=0.5, generator=torch.Generator().manual_seed(2))
+    shots = {0: Shot("photo of sks person", (1,))}
+    drawing = Drawing(base, slot, stranger, Frame(64, 64, 100, 1.0), shots, lambda index, pixels: None)
+    current, done = make(tmp_path / "often", recipe), []
+    for interruption in range(100):
+        done.append(current.step())
+        drawing.step()
+        if interruption % 5 == 4:
+            current.save()
+            current = make(tmp_path / "often", recipe)
+            assert current.resumed
+    assert current.finished
+    assert done == losses
+    assert same(current, straight)
