@@ -11,8 +11,8 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +99,35 @@ class Installation:
                 return process.pid
         return None
 
-    async def kill_when(self, name: str, wanted: Callable[[], Any], what: str) -> None:
-        """kill -9 a part at the moment when something becomes true, without losing time to look for it."""
+    async def kill_when(
+        self,
+        name: str,
+        wanted: Callable[[], Any],
+        what: str,
+        look: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """kill -9 a part at the moment when something becomes true, without losing time to look for it.
+
+        look: what to see of it before it is started again.
+        """
         pid = await self.wait_for(lambda: self.pid(name), f"{name} to live")
         await self.wait_for(wanted, what)
+        with self._unattended() if look else nullcontext():
+            if not _killed(pid):  # it was started again meanwhile
+                assert look is None, f"{name} died by itself:\n{self.tail()}"
+                os.kill(await self.wait_for(lambda: self.pid(name), f"{name} to live"), signal.SIGKILL)
+            if look:
+                await look()
+
+    @contextmanager
+    def _unattended(self) -> Iterator[None]:
+        """Nothing that dies is started again meanwhile."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:  # it was started again meanwhile
-            os.kill(await self.wait_for(lambda: self.pid(name), f"{name} to live"), signal.SIGKILL)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     async def wait_for(self, wanted: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
         """Look very often until `wanted` gives something."""
@@ -139,11 +160,19 @@ class Installation:
         return int(found[0][0]) if found else 0
 
     async def unacknowledged(self, person: Person) -> list[Message]:
-        """What the platform took and the database does not know of: the one window in which a kill repeats a
-        message (docs/architecture.md), since Telegram has no key by which it would know it again."""
-        known = self.rows("SELECT max(CAST(message AS INTEGER)) FROM outbox")
-        latest = (known[0][0] if known else 0) or 0
-        return [message for message in await person.messages() if message.id > latest]
+        """What the platform took from a killed bot and the database does not know of: the one window in which
+        a kill repeats a message (docs/architecture.md), since Telegram has no key by which it would know it
+        again. Nobody may have started the bot again yet.
+        """
+        await person.people.abandoned()
+        known = {row[0] for row in self.rows("SELECT message FROM outbox")}
+        pictures = self.count("outbox", "kind = 'headshot' AND sent_at IS NOT NULL")
+        messages = await person.messages()
+        shown = [message for message in messages if message.photo]
+        return [
+            *(message for message in messages if not message.photo and str(message.id) not in known),
+            *shown[pictures:],
+        ]
 
     def quiet(self) -> bool:
         """Everything that came in is handled, and everything promised is out."""
@@ -183,6 +212,14 @@ def repeated(messages: list[Message]) -> dict[str, int]:
 
 def has_button(action: str) -> Callable[[Message], bool]:
     return lambda message: any(button.data.startswith(f"v1:{action}:") for button in message.buttons)
+
+
+def _killed(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _is(name: str, words: list[str]) -> bool:

@@ -38,7 +38,7 @@ class Killer:
     def __init__(self, installation: Installation, person: Person, victim: str) -> None:
         self.installation, self.person, self.victim = installation, person, victim
         self.kills = 0
-        self.may_come_again: list[Message] = []
+        self.may_come_again: dict[int, Message] = {}  # by id
 
     async def at(self, moment: str, table: str, condition: str, *, at_least: int = 1) -> None:
         """Wait for the moment, and kill if it is one of the victim's."""
@@ -48,11 +48,15 @@ class Killer:
         def come() -> bool:
             return installation.count(table, condition) >= at_least
 
-        if moment in MOMENTS[self.victim]:
-            await installation.kill_when(self.victim, come, what)
-            self.kills += 1
-            if self.victim == "bot":
-                self.may_come_again += await installation.unacknowledged(self.person)
+        if moment not in MOMENTS[self.victim]:
+            return
+        self.kills += 1
+        look = self._look if self.victim == "bot" else None
+        await installation.kill_when(self.victim, come, what, look)
+
+    async def _look(self) -> None:
+        for message in await self.installation.unacknowledged(self.person):
+            self.may_come_again[message.id] = message
 
 
 async def send_selfies(person: Person, killer: Killer) -> None:
@@ -92,7 +96,7 @@ async def test_the_journey_survives(victim: str, tmp_path: Path) -> None:
 
         got = await pictures(people, person)
         assert len(got) == HEADSHOTS
-        again = killer.may_come_again
+        again = killer.may_come_again.values()
         assert sum(got.values()) - len(got) <= sum(1 for message in again if message.photo)
         messages = await person.messages()
         assert set(repeated(messages)) <= {message.text for message in again}

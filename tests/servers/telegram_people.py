@@ -132,6 +132,17 @@ class TelegramPeople:
             assert time.monotonic() < until, "updates are still waiting"
             await asyncio.sleep(0.02)
 
+    async def abandoned(self, timeout: float = 10.0) -> None:
+        """Wait until every bot has left, and the server is done with what they had sent before."""
+        until = time.monotonic() + timeout
+        while True:
+            async with httpx.AsyncClient(trust_env=False) as http:  # a connection made after theirs
+                answer = await http.post(f"{self._http.base_url}abandoned", json={})
+            if answer.json():
+                return
+            assert time.monotonic() < until, "a bot is still connected"
+            await asyncio.sleep(0.02)
+
     async def messages(self, chat_id: int) -> list[Message]:
         """What the bot sent to a chat, oldest first."""
         raw = await self.call("messages", chat_id=chat_id)

@@ -56,6 +56,7 @@ class TelegramServer:
         self.faults: list[Fault] = []
         self.requests: list[Json] = []
         self.webhook: Json = {}
+        self._people: set[Any] = set()  # connections of the people's side
         self._poll = 0  # number of the newest getUpdates; an older one that still waits loses
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -94,7 +95,7 @@ class TelegramServer:
         try:
             if fault and fault.kind == "refuse":
                 raise Refusal(fault.code, fault.description, **fault.parameters)
-            answer = web.json_response({"ok": True, "result": await self._perform(method, call)})
+            answer = web.json_response({"ok": True, "result": await self._perform(method, call, request)})
         except Refusal as refusal:
             answer = _failure(refusal)
         record["status"] = answer.status
@@ -102,10 +103,10 @@ class TelegramServer:
             return await self._hang_up(request, fault.seconds if fault.kind == "swallow" else 0, record)
         return answer
 
-    async def _perform(self, method: str, call: Call) -> Any:
+    async def _perform(self, method: str, call: Call, request: web.Request) -> Any:
         match method:
             case "getupdates":
-                return await self._get_updates(call)
+                return await self._get_updates(call, request)
             case "setwebhook":
                 return self._set_webhook(call)
             case "deletewebhook":
@@ -120,7 +121,7 @@ class TelegramServer:
                 return METHODS[method](call)
         raise Refusal(404, "Not Found")
 
-    async def _get_updates(self, call: Call) -> list[Json]:
+    async def _get_updates(self, call: Call, request: web.Request) -> list[Json]:
         if self.webhook:
             raise Refusal(
                 409, "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook"
@@ -140,6 +141,8 @@ class TelegramServer:
                     "Conflict: terminated by other getUpdates request; make sure that only one bot instance "
                     "is running",
                 )
+            if request.transport is None:  # who asked is gone
+                break
         return self.world.updates[:limit]
 
     def _set_webhook(self, call: Call) -> bool:
@@ -241,6 +244,7 @@ class TelegramServer:
 
     async def _control(self, request: web.Request) -> web.Response:
         """What `tests.servers.telegram_people` calls; bodies and answers are JSON."""
+        self._people.add(request.protocol)
         body, world = await request.json(), self.world
         match request.match_info["verb"]:
             case "person":
@@ -270,6 +274,8 @@ class TelegramServer:
                 result = world.messages.get(body["chat_id"], [])
             case "file":
                 result = base64.b64encode(world.files[body["file_id"]].data).decode()
+            case "abandoned":
+                result = self._abandoned()
             case "state":
                 result = {
                     "bot": BOT,
@@ -283,6 +289,16 @@ class TelegramServer:
             case _:
                 raise web.HTTPNotFound
         return web.json_response(result)
+
+    def _abandoned(self) -> bool:
+        """Whether no bot is connected any more, and all that bots ever asked for is done.
+
+        A process that was killed may have left requests on their way. Its connections were accepted before the
+        one of this call, if that was made later; and each is known here until its last request is handled.
+        """
+        assert self._runner
+        assert self._runner.server
+        return self._people.issuperset(self._runner.server.connections)
 
     def _attach(self, content: Json, files: list[Json]) -> Json:
         """Put uploaded bytes into a person's message: as `photo` sizes, or as another kind of file."""
