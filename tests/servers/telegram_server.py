@@ -293,8 +293,8 @@ class TelegramServer:
     def _abandoned(self) -> bool:
         """Whether no bot is connected any more, and all that bots ever asked for is done.
 
-        A process that was killed may have left requests on their way. Its connections were accepted before the
-        one of this call, if that was made later; and each is known here until its last request is handled.
+        A process that was killed may have left requests on their way. Its connections were accepted before
+        the one of this call, if that was made later; each is known here until its last request is handled.
         """
         assert self._runner
         assert self._runner.server
