@@ -1,13 +1,25 @@
 """Settings: `config.toml` plus secrets from the environment or `.env`. Nothing is read at import time."""
 
+import difflib
 import hashlib
+import importlib.util
 import os
+import re
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bot.conversation.types import Rules
 from bot.errors import ConfigError
@@ -17,6 +29,7 @@ SECRETS = ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "LIKENE
 ADDRESSES = {"LIKENESS_DATABASE_URL": ("store", "database_url"), "LIKENESS_REDIS_URL": ("queue", "redis_url")}
 SOCKET_PATH_MAX = 100  # bytes; the kernels' own limits are 104 and 108
 FREE_BASES = ("demo", "tiny")  # no licence to confirm: they ship with the project
+_POSTGRES = re.compile(r"postgres(ql)?://")  # as everybody writes it; SQLAlchemy wants the driver's name too
 
 
 class _Table(BaseModel):
@@ -54,6 +67,18 @@ class StoreSettings(_Table):
     database_url: str = ""
     blob_dir: str = ""
 
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        url = _POSTGRES.sub("postgresql+psycopg://", url, count=1)
+        if not url or re.fullmatch(r"sqlite:///.+", url):
+            return url
+        if not re.fullmatch(r"postgresql\+psycopg://.+", url):
+            raise ValueError("an address is sqlite:///path/of/a/file or postgresql://user:password@host/name")
+        if importlib.util.find_spec("psycopg") is None:
+            raise ValueError('Postgres needs its driver: pip install "likeness[postgres]"')
+        return url
+
 
 class QueueSettings(_Table):
     """[queue]"""
@@ -61,6 +86,13 @@ class QueueSettings(_Table):
     redis_url: str = ""
     sweep_seconds: float = Field(default=30, gt=0)
     stale_seconds: float = Field(default=60, gt=0)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: str) -> str:
+        if url and not re.fullmatch(r"(rediss?|unix)://.+", url):
+            raise ValueError("an address is redis://host:6379/0, rediss://... or unix:///path/of/a/socket")
+        return url
 
 
 class RuleSettings(_Table):
@@ -74,6 +106,14 @@ class RuleSettings(_Table):
     max_headshots_per_shoot: int = Field(default=8, ge=1, le=10)
     shoots_per_day: int = Field(default=40, ge=1)
     trainings_per_day: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RuleSettings":
+        if not self.min_selfies <= self.wanted_selfies <= self.max_selfies:
+            raise ValueError("min_selfies, wanted_selfies and max_selfies must not fall in this order")
+        if self.headshots_per_shoot > self.max_headshots_per_shoot:
+            raise ValueError("headshots_per_shoot must not be above max_headshots_per_shoot")
+        return self
 
 
 class RetentionSettings(_Table):
@@ -168,13 +208,11 @@ class Settings(_Table):
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines of a `.env` file; missing file = nothing."""
+    """KEY=VALUE lines of a `.env` file; missing file = nothing. Raises ConfigError."""
     if not path.is_file():
         return {}
     pairs = (
-        line.split("=", 1)
-        for line in path.read_text().splitlines()
-        if "=" in line and line.lstrip()[:1] != "#"
+        line.split("=", 1) for line in _read(path).splitlines() if "=" in line and line.lstrip()[:1] != "#"
     )
     return {key.strip().removeprefix("export "): value.strip().strip("'\"") for key, value in pairs}
 
@@ -189,18 +227,53 @@ def load(path: Path | None = None, environ: dict[str, str] | None = None) -> Set
     explicit = path is not None or "LIKENESS_CONFIG" in env
     if explicit and not chosen.is_file():
         raise ConfigError("config", f"{chosen} does not exist", "Give the path of a config.toml")
-    try:
-        values: dict[str, Any] = tomllib.loads(chosen.read_text()) if chosen.is_file() else {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(chosen), f"not valid TOML: {error}", "Mend that line") from error
+    values = _tables(chosen)
     secrets = {**read_env_file(chosen.parent / ".env"), **env}
     for name, (table, key) in ADDRESSES.items():
         if secrets.get(name):
-            values.setdefault(table, {})[key] = secrets[name]
+            values[table] = {**values.get(table, {}), key: secrets[name]}
     values["secrets"] = {name: secrets[name] for name in SECRETS if secrets.get(name)}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(setting, first["msg"], f"Mend it in {chosen}") from error
+        setting, problem = _mistake(error)
+        places = {".".join(place): name for name, place in ADDRESSES.items() if secrets.get(name)}
+        raise ConfigError(setting, problem, f"Mend it in {places.get(setting, chosen)}") from error
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of a config.toml; a missing file has none."""
+    if not path.is_file():
+        return {}
+    try:
+        values: dict[str, Any] = tomllib.loads(_read(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), f"not valid TOML: {error}", "Mend that line") from error
+    for name, table in values.items():
+        if name == "secrets":
+            raise ConfigError("secrets", "they do not belong into config.toml", "Put them into .env")
+        if not isinstance(table, Mapping):
+            raise ConfigError(name, "it stands outside of any [table]", f"Mend it in {path}")
+    return values
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "it is no UTF-8 text", "Save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(str(path), f"it cannot be read ({error.strerror})", "Make it readable") from error
+
+
+def _mistake(error: ValidationError) -> tuple[str, str]:
+    """Which setting is wrong, and how, in words for the operator."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] != "extra_forbidden":
+        return ".".join(place), first["msg"].removeprefix("Value error, ")
+    known = Settings.model_fields
+    if len(place) > 1:
+        known = known[place[0]].annotation.model_fields  # type: ignore[union-attr]
+    near = difflib.get_close_matches(place[-1], [name for name in known if name != "secrets"], 1)
+    return ".".join(place), "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")

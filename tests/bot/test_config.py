@@ -34,6 +34,15 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
         ("[engine]\npreset = 'superb'", "engine.preset"),
         ("[colours]\nred = 1", "colours"),
         ("[bot\n", "config.toml"),
+        ("[rules]\nmin_selfies = 30", "min_selfies, wanted_selfies and max_selfies"),
+        ("[rules]\nheadshots_per_shoot = 9", "max_headshots_per_shoot"),
+        ("[store]\ndatabase_url = 'mysql://host/name'", "store.database_url"),
+        ("[store]\ndatabase_url = 'nonsense'", "store.database_url"),
+        ("[store]\ndatabase_url = 'sqlite://'", "store.database_url"),
+        ("[queue]\nredis_url = 'localhost:6379'", "queue.redis_url"),
+        ("[secrets]\nTELEGRAM_TOKEN = 'x'", "secrets: they do not belong into config.toml"),
+        ("store = 3", "store"),
+        ("log_level = 'INFO'\n[bot]", "log_level: it stands outside of any [table]"),
     ],
 )
 def test_a_mistake_is_named_with_its_setting(tmp_path: Path, text: str, setting: str) -> None:
@@ -61,6 +70,41 @@ def test_addresses_with_passwords_come_from_the_environment_too(tmp_path: Path) 
     settings = load(path, environ=addresses)
     assert settings.redis_dsn == "redis://two"
     assert settings.database_url == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgres_may_be_written_as_people_write_it(tmp_path: Path, scheme: str) -> None:
+    settings = load(
+        written(tmp_path, f"[store]\ndatabase_url = '{scheme}://me:secret@host/name'"), environ={}
+    )
+    assert settings.database_url == "postgresql+psycopg://me:pass@host/name"
+
+
+def test_a_mistyped_setting_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no such setting; did you mean min_selfies\?"):
+        load(written(tmp_path, "[rules]\nmin_selfeis = 3"), environ={})
+    with pytest.raises(ConfigError, match=r"did you mean rules\?"):
+        load(written(tmp_path, "[rule]\nmin_selfies = 3"), environ={})
+
+
+def test_a_mistake_in_the_environment_is_looked_for_there_and_shows_no_password(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="LIKENESS_REDIS_URL") as caught:
+        load(written(tmp_path, ""), environ={"LIKENESS_REDIS_URL": "http://:secret@host"})
+    assert "secret" not in str(caught.value)
+
+
+def test_files_that_are_no_text_and_files_with_a_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load(path, environ={})
+    path.write_bytes(b"\xef\xbb\xbf[rules]\nmin_selfies = 3\n")
+    assert load(path, environ={}).rules.min_selfies == 3
+    (tmp_path / ".env").write_bytes(b"TELEGRAM_TOKEN=\xff\n")
+    with pytest.raises(ConfigError, match=r"\.env"):
+        load(path, environ={})
 
 
 def test_places_follow_the_data_folder(tmp_path: Path) -> None:
