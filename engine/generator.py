@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from engine import flow
-from engine.lora import Adapter, AdapterSlot
+from engine.lora import Adapter
+from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base, TextCondition
 from engine.pictures import Pixels
 
@@ -71,7 +72,7 @@ class Drawing:
     def __init__(
         self,
         base: Base,
-        slot: AdapterSlot,
+        slot: Holder,
         adapter: Adapter,
         frame: Frame,
         shots: Mapping[int, Shot],

@@ -103,6 +103,11 @@ class AdapterSlot:
         return list(self._parameters.values())
 
     @property
+    def linears(self) -> dict[str, torch.nn.Linear]:
+        """What the branches lie beside, by path: the base's own linears."""
+        return {name: layer.base_layer for name, layer in self._layers.items()}
+
+    @property
     def names(self) -> list[str]:
         """The tensors that an adapter must have, in a stable order."""
         return list(self._parameters)

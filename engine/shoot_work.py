@@ -18,7 +18,8 @@ from engine.errors import AdapterCorrupt, NothingToShow
 from engine.generator import Drawing, Frame, Shot
 from engine.inspection import Inspection, Inspector
 from engine.likeness import unpack_identity
-from engine.lora import Adapter, AdapterShelf, AdapterSlot
+from engine.lora import Adapter, AdapterShelf
+from engine.merging import Holder
 from engine.messages import HeadshotsMade, MakeHeadshots, Picture, Progress, Reply
 from engine.models import Base
 from engine.pictures import Finish, Pixels, read_picture, write_lossless
@@ -36,13 +37,14 @@ class ShootWork(Work):
         self,
         request: MakeHeadshots,
         base: Base,
-        slot: AdapterSlot,
+        slot: Holder,
         shelf: AdapterShelf,
         inspector: Inspector,
         finish: Finish,
         candidates_per_headshot: int = 1,
     ) -> None:
-        """`finish` brings a chosen picture to its file, whole or absent."""
+        """`base` and `slot` go together: what holds the adapter is what is asked. `finish` brings a chosen
+        picture to its file, whole or absent."""
         super().__init__(request.id, request.person_id)
         self._request, self._base, self._slot, self._shelf = request, base, slot, shelf
         self._inspector, self._finish = inspector, finish

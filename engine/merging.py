@@ -1,0 +1,148 @@
+"""Serving weights: a twin of the transformer for drawing, in which one person's adapter is merged.
+
+The twin has weights of its own for the linears that adapters change, and shares all else with the base. An
+adapter is merged from the base's pristine weights into the twin's, at fixed addresses, as one rounded sum:
+nothing is ever subtracted, so nothing drifts, and what is there depends on that adapter alone. The base
+itself is never written to: trainings go on beside it with branches of their own.
+
+For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else adapters stay branches.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engine.float8 import Float8Linear, fits
+from engine.lora import Adapter, AdapterSlot
+from engine.models import Base
+
+# One product for what an attention makes of the same input: larger products use the GPU better.
+FUSED = {
+    "to_qkv": ("to_q", "to_k", "to_v"),
+    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
+
+
+class Holder(Protocol):
+    """What can hold an adapter while a base is asked."""
+
+    def holding(self, adapter: Adapter) -> AbstractContextManager[None]:
+        """The base with this adapter and no other, until the end of the context."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one of the base's linears lies in the twin: `rows` of a serving linear's weight, from `first`."""
+
+    name: str
+    pristine: Tensor
+    serving: nn.Linear | Float8Linear
+    first: int
+
+
+class Serving:
+    """The twin, and whose adapter it holds. Not for several threads."""
+
+    def __init__(self, base: Base, slot: AdapterSlot, fuse: bool = True, float8: bool = False) -> None:
+        """Takes as much memory as the linears that adapters change; half with `float8`. The slot is the
+        base's. Raises OutOfMemoryError."""
+        shared = (*base.transformer.parameters(), *base.transformer.buffers())
+        twin = copy.deepcopy(base.transformer, {id(tensor): tensor for tensor in shared})
+        twin.disable_gradient_checkpointing()
+        self._places = _placed(twin, slot.linears, fuse, float8)
+        self._held: Adapter | None = None
+        self.base = replace(base, transformer=twin)
+        self.merges = 0
+        self._restore()
+
+    @contextmanager
+    def holding(self, adapter: Adapter) -> Iterator[None]:
+        """See `Holder`. Merges only where another adapter, or none, is there: adapters must not change. What
+        is merged stays until another comes, or `forget`."""
+        if self._held is not adapter:
+            self._merge(adapter)
+        yield
+
+    def forget(self, adapter_id: str) -> None:
+        """Leave nothing of an adapter."""
+        if self._held is not None and self._held.info.adapter_id == adapter_id:
+            self._restore()
+
+    @torch.no_grad()
+    def _merge(self, adapter: Adapter) -> None:
+        self._held = None  # whatever fails below, nobody is taken for being there
+        for place in self._places:
+            # Rounded as the base would round a branch's weights; the sum is rounded once.
+            down = adapter.tensors[f"{place.name}.lora_A"].to(place.pristine.dtype)
+            up = adapter.tensors[f"{place.name}.lora_B"].to(place.pristine.dtype)
+            _write(place, up, down)
+        self._held = adapter
+        self.merges += 1
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        self._held = None
+        for place in self._places:
+            if isinstance(place.serving, Float8Linear):
+                place.serving.write(place.first, place.pristine)
+            else:
+                _rows(place).copy_(place.pristine)
+
+
+def _write(place: _Place, up: Tensor, down: Tensor) -> None:
+    """serving = pristine + up @ down; alpha = rank, so the scale is 1."""
+    if isinstance(place.serving, Float8Linear):
+        place.serving.write(place.first, torch.addmm(place.pristine, up, down))
+    else:
+        torch.addmm(place.pristine, up, down, out=_rows(place))
+
+
+def _rows(place: _Place) -> Tensor:
+    weight: Tensor = place.serving.weight.detach()  # type: ignore[operator]
+    return weight[place.first : place.first + len(place.pristine)]
+
+
+def _placed(twin: nn.Module, linears: dict[str, nn.Linear], fuse: bool, float8: bool) -> list[_Place]:
+    """Give the twin serving linears in place of all that adapters change."""
+    places, left = list[_Place](), dict(linears)
+    for path, module in list(twin.named_modules()) if fuse else ():
+        for fused, names in FUSED.items():
+            members = [f"{path}.{name}" for name in names]
+            if set(members) <= left.keys():
+                places += _serve(module, fused, {name: left.pop(name) for name in members}, float8)
+                for name in names:
+                    delattr(module, name)
+                module.fused_projections = True
+    for path, linear in left.items():
+        parent, _, name = path.rpartition(".")
+        places += _serve(twin.get_submodule(parent), name, {path: linear}, float8)
+    return places
+
+
+def _serve(parent: nn.Module, name: str, members: dict[str, nn.Linear], float8: bool) -> list[_Place]:
+    """Put one serving linear there that stands for its members, one above another."""
+    linears = list(members.values())
+    pristine = [linear.weight.detach() for linear in linears]
+    outputs, inputs = sum(len(weight) for weight in pristine), pristine[0].shape[1]
+    biases = [linear.bias for linear in linears]
+    bias: Any = biases[0] if len(biases) == 1 else None
+    if len(biases) > 1 and biases[0] is not None:
+        bias = nn.Parameter(torch.cat([each.detach() for each in biases]), requires_grad=False)
+    serving: nn.Linear | Float8Linear
+    if float8 and all(fits(linear) for linear in linears):
+        serving = Float8Linear(outputs, inputs, bias, pristine[0].device)
+    else:
+        serving = nn.Linear(inputs, outputs, bias=False, device="meta")
+        serving.weight = nn.Parameter(pristine[0].new_empty(outputs, inputs), requires_grad=False)
+        serving.bias = bias
+    setattr(parent, name, serving)
+    places, first = [], 0
+    for path, weight in zip(members, pristine, strict=True):
+        places.append(_Place(path, weight, serving, first))
+        first += len(weight)
+    return places

@@ -1,0 +1,186 @@
+"""Merged adapters: the same pictures as a branch gives, bit for bit the same after any number of switches,
+never two people's, and never in a training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from engine.generator import Drawing, Frame, Shot
+from engine.lora import Adapter, AdapterInfo, AdapterSlot
+from engine.merging import Serving
+from tests.engine.test_lora import adapter, look
+
+
+@pytest.fixture
+def serving(base, slot: AdapterSlot) -> Serving:
+    return Serving(base, slot)
+
+
+def weights(serving: Serving) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in serving.base.transformer.state_dict().items()}
+
+
+def addresses(serving: Serving) -> dict[str, int]:
+    state = serving.base.transformer.state_dict()
+    return {name: tensor.data_ptr() for name, tensor in state.items() if tensor.numel()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def pictures(base, holder, one: Adapter) -> list[np.ndarray]:
+    taken: list[np.ndarray] = []
+    shots = {index: Shot("photo of sks person", (index,)) for index in range(2)}
+    drawing = Drawing(
+        base, holder, one, Frame(64, 64, 4, 1.0), shots, lambda _, pixels: taken.append(pixels.astype(int))
+    )
+    while not drawing.finished:
+        drawing.step()
+    return taken
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_it_computes_what_the_branch_computes(base, slot: AdapterSlot, fuse: bool) -> None:
+    serving, one = Serving(base, slot, fuse=fuse), adapter(base, slot, 1)
+    with slot.holding(one):
+        branch = look(base)
+    with serving.holding(one):
+        assert torch.allclose(look(serving.base), branch, atol=1e-4)
+    assert not torch.allclose(look(base), branch, atol=1e-2), "the adapter changes something"
+
+
+def test_its_pictures_are_the_branches_within_rounding(base, slot: AdapterSlot, serving: Serving) -> None:
+    one, two = adapter(base, slot, 1), adapter(base, slot, 2, rank=8, person="ben")
+    for each, other in ((one, two), (two, one)):
+        merged, branch, others = (
+            pictures(serving.base, serving, each), pictures(base, slot, each), pictures(base, slot, other)
+        )  # fmt: skip
+        assert max(np.abs(a - b).max() for a, b in zip(merged, branch, strict=True)) <= 1
+        assert min(np.abs(a - b).max() for a, b in zip(merged, others, strict=True)) > 10
+
+
+def test_a_thousand_switches_leave_no_trace_and_move_nothing(
+    base, slot: AdapterSlot, serving: Serving
+) -> None:
+    """Bit for bit against a twin that never held anybody else."""
+    people = [adapter(base, slot, seed, rank, f"p{seed}") for seed, rank in ((1, 4), (2, 8), (3, 16), (4, 1))]
+    before, random = addresses(serving), np.random.default_rng(1)
+    for turn in range(1000):
+        with serving.holding(people[random.integers(len(people))]):
+            pass
+        if turn == 500:
+            serving.forget("adapter-p1")
+    assert serving.merges > 700
+    for one in people:
+        fresh = Serving(base, slot)
+        with serving.holding(one), fresh.holding(one):
+            assert same(weights(serving), weights(fresh))
+    assert addresses(serving) == before
+
+
+def test_the_base_itself_is_never_changed_and_its_slot_stays_empty(
+    base, slot: AdapterSlot, serving: Serving
+) -> None:
+    bare, kept = look(base), {name: linear.weight.clone() for name, linear in slot.linears.items()}
+    one, two = adapter(base, slot, 1), adapter(base, slot, 2, person="ben")
+    with serving.holding(one):
+        assert torch.equal(look(base), bare), "who is merged is not in the base"
+        with slot.holding(two):  # as a training does, between two steps of a shoot
+            in_training = look(base)
+            merged = look(serving.base)
+        with slot.holding(one):
+            assert torch.allclose(merged, look(base), atol=1e-4), "nor is who is trained in the twin"
+    with slot.holding(two):
+        assert torch.equal(look(base), in_training)
+    assert all(torch.equal(linear.weight, kept[name]) for name, linear in slot.linears.items())
+
+
+def test_the_same_adapter_is_merged_once(base, slot: AdapterSlot, serving: Serving) -> None:
+    one = adapter(base, slot, 1)
+    for _ in range(5):
+        with serving.holding(one):
+            pass
+    assert serving.merges == 1
+
+
+def test_who_is_forgotten_is_gone_from_the_weights(base, slot: AdapterSlot, serving: Serving) -> None:
+    empty, one = weights(serving), adapter(base, slot, 1)
+    with serving.holding(one):
+        pass
+    serving.forget("adapter-ben")
+    assert not same(weights(serving), empty)
+    serving.forget("adapter-ada")
+    assert same(weights(serving), empty)
+
+
+def test_a_merge_that_failed_is_not_taken_for_one(base, slot: AdapterSlot, serving: Serving) -> None:
+    one, two = adapter(base, slot, 1), adapter(base, slot, 2, person="ben")
+    torn = replace(two, tensors={**two.tensors, slot.names[-1]: torch.zeros(3, 3)})
+    with serving.holding(one):
+        pass
+    with pytest.raises(RuntimeError), serving.holding(torn):
+        pass
+    fresh = Serving(base, slot)
+    with serving.holding(one), fresh.holding(one):
+        assert same(weights(serving), weights(fresh))
+
+
+def test_all_but_the_adapted_linears_is_shared(base, slot: AdapterSlot, serving: Serving) -> None:
+    own = {tensor.data_ptr() for tensor in serving.base.transformer.state_dict().values()}
+    shared = own & {tensor.data_ptr() for tensor in base.transformer.state_dict().values()}
+    assert len(own - shared) < len(slot.linears), "projections of one input lie together"
+    assert base.transformer.x_embedder.weight.data_ptr() in shared
+    assert not {linear.weight.data_ptr() for linear in slot.linears.values()} & own
+
+
+def relative(made: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((made - wanted).float().norm() / wanted.float().norm())
+
+
+def test_in_float8_it_is_near_and_as_exact_from_switch_to_switch(base, slot: AdapterSlot) -> None:
+    serving, one, two = Serving(base, slot, float8=True), adapter(base, slot, 1), adapter(base, slot, 2)
+    with slot.holding(one):
+        branch = look(base)
+    with serving.holding(one):
+        first = look(serving.base)
+    assert 0 < relative(first, branch) < 0.1
+    with serving.holding(two):
+        assert not torch.equal(look(serving.base), first)
+    with serving.holding(one):
+        assert torch.equal(look(serving.base), first)
+
+
+def test_in_bfloat16_the_sum_is_rounded_once(base, slot: AdapterSlot, half: Callable) -> None:
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving, one = Serving(small, its_slot, fuse=False), adapter(base, slot, 1)
+    with serving.holding(one):
+        for name, linear in its_slot.linears.items():
+            up, down = (one.tensors[f"{name}.lora_{half}"].bfloat16().double() for half in "BA")
+            exact = linear.weight.double() + up @ down
+            got = serving.base.transformer.get_submodule(name).weight.double()
+            assert float(((got - exact).abs() / exact.abs().clamp(min=1e-3)).max()) <= 2**-8
+
+
+@pytest.fixture
+def half(cache_dir) -> Callable:
+    """A base of its own in bfloat16."""
+    from engine.config import EngineConfig
+    from engine.models import load_base
+
+    def make():
+        base = load_base(EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir)))
+        base.transformer.bfloat16()
+        return replace(base, dtype=torch.bfloat16)
+
+    return make
+
+
+def test_the_info_of_an_adapter_is_not_needed_to_merge(base, slot: AdapterSlot, serving: Serving) -> None:
+    fresh = slot.fresh(AdapterInfo("n", "p", base.folder.revision, 4), torch.Generator().manual_seed(1))
+    with serving.holding(fresh):
+        assert torch.allclose(look(serving.base), look(base), atol=1e-5), "a fresh one changes nothing"
