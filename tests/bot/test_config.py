@@ -74,9 +74,7 @@ def test_addresses_with_passwords_come_from_the_environment_too(tmp_path: Path) 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgres_may_be_written_as_people_write_it(tmp_path: Path, scheme: str) -> None:
-    settings = load(
-        written(tmp_path, f"[store]\ndatabase_url = '{scheme}://me:secret@host/name'"), environ={}
-    )
+    settings = load(written(tmp_path, f"[store]\ndatabase_url = '{scheme}://me:pass@host/name'"), environ={})
     assert settings.database_url == "postgresql+psycopg://me:pass@host/name"
 
 
