@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from engine.config import EngineConfig
 from engine.errors import AdapterCorrupt, EngineError
 from engine.inspection import Inspector
-from engine.lora import AdapterShelf, AdapterSlot, load_adapter
+from engine.lora import AdapterSlot, load_adapter
 from engine.messages import (
     Cancel,
     CheckPhoto,
@@ -35,6 +35,7 @@ from engine.models import Base
 from engine.pictures import Finish
 from engine.presets import recipe_for
 from engine.scheduler import Scheduler
+from engine.shelf import AdapterShelf
 from engine.shoot_work import ShootWork
 from engine.training_work import TrainingWork, trained
 from engine.work import Work

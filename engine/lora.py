@@ -4,8 +4,8 @@ The base has exactly one set of LoRA branches. Activating an adapter points the 
 adapter's tensors: nothing is copied, nothing is merged, and two people's adapters cannot be active at once.
 """
 
+import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from engine.durable_files import write_atomically
 from engine.errors import AdapterCorrupt
 
 FORMAT_VERSION = 1
-METADATA_KEY = "likeness"
+METADATA_KEY, DIGEST_KEY = "likeness", "likeness.sha256"
 PREFIX = "transformer."
 SLOT = "person"
 # Attention and feed-forward of both kinds of blocks; not the modulation, which holds style more than a face.
@@ -158,21 +158,52 @@ def save_adapter(path: Path, adapter: Adapter, dtype: torch.dtype = torch.float3
         f"{PREFIX}{name}.weight": tensor.to("cpu", dtype).contiguous()
         for name, tensor in adapter.tensors.items()
     }
-    write_atomically(path, save(weights, {"format": "pt", METADATA_KEY: adapter.info.to_json()}))
+    digest = hashlib.sha256()
+    for name, weight in weights.items():
+        digest.update(name.encode() + weight.view(torch.uint8).numpy().tobytes())
+    header = {"format": "pt", METADATA_KEY: adapter.info.to_json(), DIGEST_KEY: digest.hexdigest()}
+    write_atomically(path, save(weights, header))
+
+
+def packed(adapter: Adapter, slot: AdapterSlot) -> Tensor:
+    """All its tensors in one, in the slot's order."""
+    return torch.cat([adapter.tensors[name].flatten() for name in slot.names])
+
+
+def unpacked(info: AdapterInfo, flat: Tensor, slot: AdapterSlot) -> Adapter:
+    """Inverse of `packed`; the tensors are views."""
+    shapes = [slot.shape(name, info.rank) for name in slot.names]
+    parts = torch.split(flat, [rows * columns for rows, columns in shapes])
+    return Adapter(
+        info,
+        {name: part.view(shape) for name, part, shape in zip(slot.names, parts, shapes, strict=True)},
+    )
 
 
 def read_info(path: Path) -> AdapterInfo:
     """The description in a file's header. Raises AdapterCorrupt."""
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[AdapterInfo, str]:
+    """The description, and the digest of the weights or nothing. Raises AdapterCorrupt."""
     try:
         with safe_open(path, framework="pt") as file:
-            return AdapterInfo.from_json((file.metadata() or {})[METADATA_KEY])
+            metadata = file.metadata() or {}
+            return AdapterInfo.from_json(metadata[METADATA_KEY]), metadata.get(DIGEST_KEY, "")
     except KeyError as error:
         raise AdapterCorrupt(str(path), "is not an adapter that Likeness trained") from error
     except (OSError, ValueError, SafetensorError) as error:
         raise AdapterCorrupt(str(path), f"cannot be read ({error})") from error
 
 
-def load_adapter(path: Path, slot: AdapterSlot, base_revision: str, device: torch.device) -> Adapter:
+def load_adapter(
+    path: Path,
+    slot: AdapterSlot,
+    base_revision: str,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Adapter:
     """Read and check a file. A silent mismatch would give a person a stranger's face: raises AdapterCorrupt
     unless keys, shapes, rank, alpha and base all fit."""
     info = read_info(path)
@@ -184,44 +215,12 @@ def load_adapter(path: Path, slot: AdapterSlot, base_revision: str, device: torc
         if found != wanted:
             odd = sorted(found ^ wanted)[0]
             raise AdapterCorrupt(str(path), f"{len(found ^ wanted)} keys missing or unknown, first {odd}")
-        tensors = {
-            name: file.get_tensor(f"{PREFIX}{name}.weight").to(device, torch.float32) for name in slot.names
-        }
+        tensors = {name: file.get_tensor(f"{PREFIX}{name}.weight") for name in slot.names}
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != slot.shape(name, info.rank):
             raise AdapterCorrupt(str(path), f"{name} has the shape {tuple(tensor.shape)} at rank {info.rank}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterCorrupt(str(path), f"{name} holds numbers that are not finite")
-    return Adapter(info, tensors)
-
-
-class AdapterShelf:
-    """The adapters last used, loaded. A file that was replaced is read again."""
-
-    def __init__(
-        self, slot: AdapterSlot, base_revision: str, device: torch.device, capacity: int = 4
-    ) -> None:
-        self._slot, self._base_revision, self._device, self._capacity = slot, base_revision, device, capacity
-        self._loaded: OrderedDict[tuple[str, str, int, int], Adapter] = OrderedDict()
-
-    def get(self, adapter_id: str, path: Path) -> Adapter:
-        """The adapter of that id in that file. Raises AdapterCorrupt, also where the file is another's."""
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise AdapterCorrupt(str(path), f"cannot be read ({error.strerror})") from error
-        key = (adapter_id, str(path), status.st_mtime_ns, status.st_size)
-        if key not in self._loaded:
-            adapter = load_adapter(path, self._slot, self._base_revision, self._device)
-            if adapter.info.adapter_id != adapter_id:
-                raise AdapterCorrupt(str(path), f"is adapter {adapter.info.adapter_id}, not {adapter_id}")
-            self._loaded[key] = adapter
-        self._loaded.move_to_end(key)
-        while len(self._loaded) > self._capacity:
-            self._loaded.popitem(last=False)
-        return self._loaded[key]
-
-    def forget(self, adapter_id: str) -> None:
-        """Drop everything of an adapter."""
-        for key in [key for key in self._loaded if key[0] == adapter_id]:
-            del self._loaded[key]
+    # In one piece: hundreds of small copies and checks would take longer than the reading.
+    flat = packed(Adapter(info, tensors), slot).to(device).to(dtype)
+    if not bool(torch.isfinite(flat.sum())):
+        raise AdapterCorrupt(str(path), "holds numbers that are not finite")
+    return unpacked(info, flat, slot)

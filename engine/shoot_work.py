@@ -18,13 +18,14 @@ from engine.errors import AdapterCorrupt, NothingToShow
 from engine.generator import Drawing, Frame, Shot
 from engine.inspection import Inspection, Inspector
 from engine.likeness import unpack_identity
-from engine.lora import Adapter, AdapterShelf
+from engine.lora import Adapter
 from engine.merging import Holder
 from engine.messages import HeadshotsMade, MakeHeadshots, Picture, Progress, Reply
 from engine.models import Base
 from engine.pictures import Finish, Pixels, read_picture, write_lossless
 from engine.ranking import Choice, Standard, choose, still_to_draw
 from engine.scheduler import Kind
+from engine.shelf import AdapterShelf
 from engine.work import Pace, Work
 
 

@@ -14,7 +14,6 @@ from engine.lora import (
     METADATA_KEY,
     Adapter,
     AdapterInfo,
-    AdapterShelf,
     AdapterSlot,
     load_adapter,
     read_info,
@@ -197,35 +196,3 @@ def test_a_file_cut_short_is_refused(base, slot, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(AdapterCorrupt):
         load_adapter(path, slot, base.folder.revision, CPU)
-
-
-class TestShelf:
-    def test_reads_a_file_again_when_it_was_replaced(self, base, slot, tmp_path: Path) -> None:
-        path, shelf = tmp_path / "a.safetensors", AdapterShelf(slot, base.folder.revision, CPU)
-        save_adapter(path, adapter(base, slot, 8))
-        first = shelf.get("adapter-ada", path)
-        assert shelf.get("adapter-ada", path) is first
-        save_adapter(path, adapter(base, slot, 9))
-        name = slot.names[0]
-        assert not torch.equal(shelf.get("adapter-ada", path).tensors[name], first.tensors[name])
-
-    def test_refuses_another_adapter_under_the_right_name(self, base, slot, tmp_path: Path) -> None:
-        path = tmp_path / "a.safetensors"
-        save_adapter(path, adapter(base, slot, 8, person="ben"))
-        with pytest.raises(AdapterCorrupt, match="adapter-ben"):
-            AdapterShelf(slot, base.folder.revision, CPU).get("adapter-ada", path)
-
-    def test_forgets_and_is_bounded(self, base, slot, tmp_path: Path) -> None:
-        shelf = AdapterShelf(slot, base.folder.revision, CPU, capacity=2)
-        kept = {}
-        for person in ("ada", "ben", "cem"):
-            save_adapter(tmp_path / person, adapter(base, slot, 8, person=person))
-            kept[person] = shelf.get(f"adapter-{person}", tmp_path / person)
-        assert shelf.get("adapter-cem", tmp_path / "cem") is kept["cem"]
-        assert shelf.get("adapter-ada", tmp_path / "ada") is not kept["ada"]
-        again = shelf.get("adapter-cem", tmp_path / "cem")
-        shelf.forget("adapter-cem")
-        (tmp_path / "cem").unlink()
-        with pytest.raises(AdapterCorrupt):
-            shelf.get("adapter-cem", tmp_path / "cem")
-        assert again is kept["cem"]

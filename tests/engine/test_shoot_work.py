@@ -12,9 +12,10 @@ from engine.candidates import Opinion
 from engine.errors import AdapterCorrupt, NothingToShow
 from engine.inspection import Inspection
 from engine.likeness import pack_identity
-from engine.lora import AdapterInfo, AdapterShelf, save_adapter
+from engine.lora import AdapterInfo, save_adapter
 from engine.messages import HeadshotsMade, MakeHeadshots, Picture, Progress
 from engine.pictures import write_picture
+from engine.shelf import AdapterShelf
 from engine.shoot_work import ShootWork
 from engine.work import Work
 from tests.engine.inspections import NO_FACE, PERSON, seen
