@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bot.config import Settings
+from bot.errors import LikenessError
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # A Telegram token stands in the address of every call, so libraries may put it into their messages.
@@ -28,6 +30,8 @@ _CHATTY = (
     "PIL",
     "urllib3",
 )
+# They speak of files, types and fields. Others may quote what somebody wrote: pydantic does, and drivers.
+_DISCREET = (LikenessError, OSError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
 
 
 class JsonLines(logging.Formatter):
@@ -50,13 +54,23 @@ class JsonLines(logging.Formatter):
             **{key: value for key, value in vars(record).items() if key not in _OWN},
         }
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+            line["trace"] = _trace(record.exc_info[1])
         return self._redacted(json.dumps(line, default=str, ensure_ascii=False))
 
     def _redacted(self, line: str) -> str:
         for secret in self._secrets:
             line = line.replace(secret, "[secret]")
         return _TELEGRAM_TOKEN.sub("[secret]", line)
+
+
+def _trace(error: BaseException | None) -> str:
+    """Where it happened, cause first; what it says only where that cannot hold anybody's words."""
+    if error is None:
+        return ""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    said = f": {error}" if isinstance(error, _DISCREET) else ""
+    here = "".join(traceback.format_tb(error.__traceback__))
+    return "\n".join(filter(None, [_trace(earlier), f"{here}{type(error).__qualname__}{said}"]))
 
 
 def setup(process: str, level: str, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:

@@ -3,11 +3,18 @@
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import insert
 
 from bot import log
+from bot.store.database import Database
+from bot.store.models import OutboxRow
 
+WISH = "my secret wish"
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 
 
@@ -44,6 +51,35 @@ def test_secrets_never_show_even_in_a_traceback(stream: io.StringIO) -> None:
     assert "MTAxMDEwMTAx.secret" not in stream.getvalue()
     (line,) = lines(stream)
     assert "ValueError" in str(line["trace"])
+
+
+class Quoting(BaseModel):
+    wish: int
+
+
+def test_what_people_wrote_is_in_no_traceback(stream: io.StringIO, tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    database.migrate()
+    row = {"key": "k", "text": WISH, "kind": "message", "platform": "fake", "place": {}}
+    try:
+        with database._engine.begin() as connection:
+            connection.execute(insert(OutboxRow), row)
+    except SQLAlchemyError:
+        logging.getLogger("bot").exception("failed")
+    finally:
+        database.close()
+    try:
+        try:
+            Quoting.model_validate({"wish": WISH})
+        except ValueError as error:
+            raise RuntimeError("a row that cannot be read") from error
+    except RuntimeError:
+        logging.getLogger("bot").exception("failed")
+    first, second = lines(stream)
+    assert WISH not in stream.getvalue()
+    assert "IntegrityError" in str(first["trace"])
+    assert "test_log.py" in str(second["trace"])
+    assert str(second["trace"]).index("ValidationError") < str(second["trace"]).index("a row that cannot")
 
 
 def test_libraries_that_log_addresses_are_quiet(stream: io.StringIO) -> None:
