@@ -21,12 +21,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
-from bot.errors import ServiceUnavailable
+from bot.errors import OperatorError, ServiceUnavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ BUSY_SECONDS = 30.0  # how long SQLite waits for another process's transaction
 SWITCH_SECONDS = 0.0005
 OUTAGE_SECONDS = 1.0  # between attempts while it does not answer
 _MIGRATION_LOCK = 0x6C696B65  # any number, the same in every process
+_NEWER = "The database was made by a later release of Likeness: install that again, or bring back a backup."
 _REMEDY = "Start it or mend [store] database_url; what was accepted so far is safe"
 
 
@@ -67,7 +69,8 @@ class Database:
     def migrate(self) -> None:
         """Bring the tables up to date; processes that start together take turns.
 
-        Raises ServiceUnavailable where the database does not answer.
+        Raises ServiceUnavailable where the database does not answer, OperatorError where its tables are those
+        of a later release.
         """
         if self._engine.url.database and self.dialect == "sqlite":
             Path(self._engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -77,10 +80,13 @@ class Database:
             if self.dialect == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise OperatorError(_NEWER) from error
 
     def behind(self) -> bool:
-        """Whether `migrate` has something to do. Raises ServiceUnavailable where that cannot be found out."""
+        """Whether `migrate` has something to do. Raises as it does."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
@@ -88,7 +94,10 @@ class Database:
                 current = MigrationContext.configure(connection).get_current_revision()
         except DBAPIError as error:  # a damaged SQLite file is a plain DatabaseError
             raise _unavailable(error) from error
-        return current != ScriptDirectory.from_config(config).get_current_head()
+        script = ScriptDirectory.from_config(config)
+        if current and current not in {each.revision for each in script.walk_revisions()}:
+            raise OperatorError(_NEWER)
+        return current != script.get_current_head()
 
     async def run(self, fn: Callable[[Session], T]) -> T:
         """Run `fn` in one transaction on the writer's thread; it is committed when this returns.
@@ -223,8 +232,8 @@ def _call(connection: Connection, fn: Callable[[Session], T]) -> T:
 def _engine(url: str) -> Engine:
     address = make_url(url)
     if address.get_backend_name() != "sqlite":
-        return create_engine(address, pool_size=2, pool_pre_ping=True)
-    engine = create_engine(address, pool_size=2, connect_args={"timeout": BUSY_SECONDS})
+        return create_engine(address, pool_size=2, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(address, pool_size=2, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -246,6 +255,10 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        raise _unavailable(error) from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:  # plain: the file is damaged, or no database at all
+            raise
         raise _unavailable(error) from error
 
 

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import Session, SQLModel, func, select
 
-from bot.errors import ServiceUnavailable
+from bot.errors import OperatorError, ServiceUnavailable
 from bot.store.database import Database, lock
 from bot.store.models import ConsentRow, DoomedRow
 from tests.bot.store.databases import KINDS, empty_url, migrated
@@ -212,3 +212,25 @@ async def _versions(database: Database) -> list[str]:
             session.connection().execute(text("SELECT version_num FROM alembic_version")).scalars()
         )
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_of_a_later_release_are_said_plainly(kind: str, tmp_path: Path) -> None:
+    with empty_url(kind, tmp_path) as url:
+        database = Database(url)
+        database.migrate()
+        with database._engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        for look in (database.migrate, database.behind):
+            with pytest.raises(OperatorError, match="later release"):
+                look()
+        database.close()
+
+
+def test_a_file_that_is_no_database_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "likeness.db").write_bytes(b"no database " * 100)
+    database = Database(f"sqlite:///{tmp_path / 'likeness.db'}")
+    for look in (database.migrate, database.behind):
+        with pytest.raises(ServiceUnavailable):
+            look()
+    database.close()
