@@ -19,6 +19,8 @@ from bot.store.models import PhotoRow
 log = logging.getLogger(__name__)
 
 TOGETHER_MAX = 8
+BYTES_MAX = 32 * 1024 * 1024  # fetched together; each is in memory more than once while it is sealed
+UNKNOWN_BYTES = 4 * 1024 * 1024  # of a photo whose platform does not tell
 POLL_SECONDS = 0.5
 OUTAGE_SECONDS = 1.0
 ROUND_SECONDS = 0.1  # between two looks: not every write in between is a photo
@@ -41,6 +43,7 @@ class Fetching:
         self._database, self._blobs, self._platforms = database, blobs, platforms
         self._wake, self._rules, self._clock = wake, rules, clock
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._bytes: dict[str, int] = {}  # of those that are being fetched
 
     async def run(self) -> None:
         """Fetch what there is and what comes, until cancelled."""
@@ -74,9 +77,19 @@ class Fetching:
             )
         )
         for row in [row for row in rows if row.id not in self._busy][:free]:
-            task = asyncio.create_task(self._fetch(row))
-            self._busy[row.id] = task
-            task.add_done_callback(lambda _, id=row.id: self._busy.pop(id))  # type: ignore[misc]
+            size = FILES.validate_python(row.file).size_bytes or UNKNOWN_BYTES
+            if self._busy and sum(self._bytes.values()) + size > BYTES_MAX:
+                return  # in the order in which they came: a large one waits, and lets nobody by for ever
+            self._begin(row, size)
+
+    def _begin(self, row: PhotoRow, size: int) -> None:
+        self._busy[row.id] = asyncio.create_task(self._fetch(row))
+        self._bytes[row.id] = size
+
+        def done(_: object) -> None:
+            del self._busy[row.id], self._bytes[row.id]
+
+        self._busy[row.id].add_done_callback(done)
 
     async def _fetch(self, row: PhotoRow) -> None:
         try:

@@ -8,7 +8,7 @@ from sqlmodel import Session, select
 
 from bot.conversation.types import FileRef, Rules
 from bot.errors import FetchImpossible, FetchLater, ServiceUnavailable
-from bot.fetching import GIVE_UP_SECONDS, TOGETHER_MAX, Fetching
+from bot.fetching import BYTES_MAX, GIVE_UP_SECONDS, TOGETHER_MAX, Fetching
 from bot.jobs import unpack_event
 from bot.store import deletion, photos
 from bot.store.blobs import FolderBlobs
@@ -25,7 +25,7 @@ def fetching(
     return Fetching(database, blobs, {"fake": platform}, wake, Rules(), clock)  # type: ignore[arg-type]
 
 
-async def send(database: Database, clock: FixedClock, *names: str) -> None:
+async def send(database: Database, clock: FixedClock, *names: str, size_bytes: int = 0) -> None:
     def add(session: Session) -> None:
         if session.get(PersonRow, "fake:ann") is None:
             now = clock()
@@ -42,7 +42,7 @@ async def send(database: Database, clock: FixedClock, *names: str) -> None:
                     number=number,
                     platform="fake",
                     status="fetching",
-                    file=FILES.dump_python(FileRef(name, {"id": name}), mode="json"),
+                    file=FILES.dump_python(FileRef(name, {"id": name}, size_bytes), mode="json"),
                     created_at=clock(),
                 )
             )
@@ -210,3 +210,13 @@ async def test_no_more_than_a_few_at_once_and_all_in_the_end(
     assert sorted(platform.fetched) == names
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_large_ones_come_one_after_the_other(
+    database: Database, fetching: Fetching, platform: FakePlatform, clock: FixedClock
+) -> None:
+    names = ["large1", "large2", "large3"]
+    platform.files.update(dict.fromkeys(names, b"x"))
+    await send(database, clock, *names, size_bytes=BYTES_MAX * 2 // 3)
+    assert [await fetching.drain() for _ in range(4)] == [1, 1, 1, 0]
+    assert platform.fetched == names
