@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from sqlmodel import Session
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 OUTAGE_SECONDS = 1.0
 ROUND_SECONDS = 0.02  # between two looks: one for all that is promised meanwhile
-WAITING_MAX = 2000  # items looked at in one round
+WAITING_MAX = 2000  # items of a platform looked at in one round
 FAULTS_MAX = 5  # attempts at an item that raises what no platform should
 LATER_SECONDS_MAX = 60.0  # longest pause after a network fault, however many there were
 LEAVE_SECONDS = 5.0  # for what is on its way when this process stops
@@ -81,9 +81,7 @@ class Delivery:
     async def _begin_round(self, limit: int = WAITING_MAX) -> float:
         """Start sending the first item of every free chat; how long nothing can change by itself."""
         trying = frozenset(self._trying)
-        rows = await self._database.read(
-            lambda session: outbox.waiting(session, platforms=self._platforms, but=trying, limit=limit)
-        )
+        rows = await self._database.read(lambda session: self._waiting(session, trying, limit))
         now, pauses = self._clock(), [POLL_SECONDS]
         chats: dict[Chat, list[OutboxRow]] = defaultdict(list)
         for row in rows:
@@ -99,6 +97,14 @@ class Delivery:
             rates.take(place, len(items))
             self._start(chat, items)
         return max(0.005, min(pauses))
+
+    def _waiting(self, session: Session, but: Collection[int | None], limit: int) -> list[OutboxRow]:
+        """Each platform for itself: what piles up for one that is away hides nothing of another."""
+        return [
+            row
+            for platform in self._platforms
+            for row in outbox.waiting(session, platform=platform, but=but, limit=limit)
+        ]
 
     def _start(self, chat: Chat, items: list[OutboxRow]) -> None:
         ids = {item.id for item in items}

@@ -64,13 +64,13 @@ def show_card(session: Session, row: OutboxRow) -> None:
 
 
 def waiting(
-    session: Session, *, platforms: Collection[str], but: Collection[int | None], limit: int
+    session: Session, *, platform: str, but: Collection[int | None], limit: int
 ) -> Sequence[OutboxRow]:
-    """Items that are not out yet, but for some, in the order in which they were promised."""
+    """Items of a platform that are not out yet, but for some, in the order in which they were promised."""
     query = (
         select(OutboxRow)
         .where(
-            col(OutboxRow.platform).in_(platforms),
+            OutboxRow.platform == platform,
             OutboxRow.state == "pending",
             col(OutboxRow.id).not_in(but),
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import select, update
 
 from bot.conversation.types import Button, Place
 from bot.delivery import CARD_FRESH_SECONDS, FAULTS_MAX, Delivery
@@ -367,3 +367,17 @@ async def test_the_platforms_limits_are_kept(
     assert sent[0] == 5  # altogether
     assert max(sent[1:]) <= 6
     assert platform.texts.count("hello") == 10
+
+
+async def test_what_piles_up_for_one_platform_hides_nothing_of_another(
+    database: Database, blobs: FolderBlobs, platform: FakePlatform, clock: FixedClock, put: Put
+) -> None:
+    away = FakePlatform("away", failures=[SendLater(3600, "not connected") for _ in range(9)])
+    delivery = Delivery(database, blobs, {"away": away, "fake": platform}, clock)
+    for number in range(9):
+        await put("waits", who=f"w{number}")
+    await database.run(lambda session: session.exec(update(OutboxRow).values(platform="away")))
+    await put("hello")
+    await delivery.drain(limit=4)
+    await delivery.drain(limit=4)
+    assert platform.texts == ["hello"]
