@@ -1,0 +1,68 @@
+"""A base brought to its device: the same text states layer by layer, and a plan that is obeyed."""
+
+import pytest
+import torch
+
+from engine.config import EngineConfig
+from engine.memory import FrozenLinear
+from engine.models import load_base
+from engine.residency import by_layer, set_recompute, settle, tier_of
+from engine.tiers import CPU_TIER, TIERS
+from tests.engine.test_lora import look
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def own(cache_dir):
+    """A base that may be changed."""
+    return load_base(EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir)))
+
+
+def test_layer_by_layer_the_text_is_the_same_and_the_weights_are_home_again(own) -> None:
+    before = own.encode_text("photo of sks person")
+    homes = [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()]
+    seen = []
+    by_layer(own.t5, own.t5.encoder.block, CPU)
+    own.t5.encoder.block[0].layer[0].register_forward_pre_hook(
+        lambda module, _: seen.append(next(module.parameters()).data_ptr())
+    )
+    after = own.encode_text("photo of sks person")
+    assert torch.equal(before.tokens, after.tokens)
+    assert [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()] == homes
+    assert len(seen) == 1
+    assert seen[0] not in homes, "it computed with a copy"
+
+
+def test_a_layer_that_fails_goes_home_too(own) -> None:
+    homes = [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()]
+    by_layer(own.t5, own.t5.encoder.block, CPU)
+
+    def fall_over(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    own.t5.encoder.block[0].layer[0].register_forward_pre_hook(fall_over)
+    with pytest.raises(torch.OutOfMemoryError):
+        own.encode_text("photo of sks person")
+    assert [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()] == homes
+
+
+def test_the_tier_decides_the_weights(own) -> None:
+    exact = look(own)
+    settle(TIERS[3], CPU, own.transformer, own.t5, own.vae, own.clip)
+    packed = [module for module in own.transformer.modules() if isinstance(module, FrozenLinear)]
+    assert packed
+    assert own.transformer.gradient_checkpointing
+    assert not torch.equal(look(own), exact)
+
+
+def test_recomputing_can_be_switched(own) -> None:
+    set_recompute(own.transformer, True)
+    assert own.transformer.gradient_checkpointing
+    set_recompute(own.transformer, False)
+    assert not own.transformer.gradient_checkpointing
+
+
+def test_the_tier_is_found_for_what_is_there(own) -> None:
+    assert tier_of("auto", CPU, own.transformer) is CPU_TIER
+    assert tier_of("16gb", CPU, own.transformer) is TIERS[3]
