@@ -59,9 +59,9 @@ class Screen:
         self.prompt()
 
     def prompt(self) -> None:
-        """Invite the person to type."""
+        """Invite the person to type, once a line."""
         if self._live:
-            self._stream.write(PROMPT)
+            self._stream.write(f"\r\x1b[K{PROMPT}")
             self._stream.flush()
 
     def leave(self) -> None:
