@@ -6,6 +6,7 @@ adapter's tensors: nothing is copied, nothing is merged, and two people's adapte
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,19 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from engine.branch import Branch
 from engine.durable_files import write_atomically
 from engine.errors import AdapterCorrupt
 
 FORMAT_VERSION = 1
 METADATA_KEY, DIGEST_KEY = "likeness", "likeness.sha256"
 PREFIX = "transformer."
-SLOT = "person"
 # Attention and feed-forward of both kinds of blocks; not the modulation, which holds style more than a face.
 TARGET_SUFFIXES = (
     "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0",
@@ -85,15 +84,16 @@ class AdapterSlot:
 
     def __init__(self, transformer: Any) -> None:
         """Attach empty branches to a frozen transformer."""
-        config = LoraConfig(r=1, lora_alpha=1, target_modules=TARGETS, init_lora_weights=False)
-        inject_adapter_in_model(config, transformer, adapter_name=SLOT)
-        self._layers: dict[str, Any] = {
-            name: module for name, module in transformer.named_modules() if isinstance(module, LoraLayer)
-        }
+        found = [name for name, _ in transformer.named_modules() if re.fullmatch(TARGETS, name)]
+        self._layers: dict[str, Branch] = {}
         self._parameters: dict[str, torch.nn.Parameter] = {}
-        for name, layer in self._layers.items():
-            self._parameters[f"{name}.lora_A"] = layer.lora_A[SLOT].weight
-            self._parameters[f"{name}.lora_B"] = layer.lora_B[SLOT].weight
+        for path in found:
+            parent, _, name = path.rpartition(".")
+            layer = Branch(transformer.get_submodule(path))
+            setattr(transformer.get_submodule(parent), name, layer)
+            self._layers[path] = layer
+            self._parameters[f"{path}.lora_A"] = layer.lora_A
+            self._parameters[f"{path}.lora_B"] = layer.lora_B
         self._enable(False)
         self._empty()
 
@@ -114,7 +114,7 @@ class AdapterSlot:
 
     def shape(self, name: str, rank: int) -> tuple[int, int]:
         """Of a tensor in an adapter of that rank."""
-        layer = self._layers[name.rsplit(".", 1)[0]]
+        layer = self._layers[name.rsplit(".", 1)[0]].base_layer
         return (rank, layer.in_features) if name.endswith("lora_A") else (layer.out_features, rank)
 
     def fresh(self, info: AdapterInfo, generator: torch.Generator) -> Adapter:
@@ -148,8 +148,7 @@ class AdapterSlot:
 
     def _enable(self, enabled: bool) -> None:
         for layer in self._layers.values():
-            layer.enable_adapters(enabled)
-            layer.scaling[SLOT] = 1.0  # alpha = rank, whatever the rank
+            layer.enabled = enabled
 
 
 def save_adapter(path: Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:
