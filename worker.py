@@ -29,7 +29,6 @@ from engine.config import EngineConfig
 from engine.messages import AdapterTrained, HeadshotsMade, PhotoChecked
 
 A = TypeVar("A", PhotoChecked, AdapterTrained, HeadshotsMade)
-
 TOGETHER = {"check": 4, "train": 8, "shoot": 8}  # in hand at once; the engine decides their order
 SCRATCH_IDLE_SECONDS = 3600.0
 ENGINE = (sys.executable, "-m", "engine")
@@ -184,6 +183,7 @@ def make(settings: Settings, command: Sequence[str] = ENGINE) -> Service:
     chosen = settings.engine.model_dump(exclude={"licence_confirmed"})
     config = EngineConfig(**chosen, cache_dir=str(data_dir / "cache"))
     environ = {key: value for key, value in os.environ.items() if key not in (*SECRETS, *ADDRESSES)}
+    environ["TQDM_DISABLE"] = "1"  # its libraries' progress bars are no lines of a log
     engine, database = EngineClient(config, environ=environ, command=command), Database(settings.database_url)
     blobs = FolderBlobs(settings.blob_dir, installation_secret(settings))
     tool = EngineTool(engine, config.base, database, blobs, data_dir / "work")

@@ -1,4 +1,4 @@
-"""Whatever a person does wrong is answered with what to do instead, and harms nothing: by the real processes."""
+"""Whatever a person does wrong is answered with what to do instead, and harms nothing: in real processes."""
 
 import asyncio
 from pathlib import Path
