@@ -132,6 +132,10 @@ class EngineSettings(_Table):
     device: str = "auto"
     preset: Literal["fast", "balanced", "best"] = "balanced"
     threads: int = Field(default=0, ge=0)
+    memory_tier: Literal["auto", "80gb", "48gb", "24gb", "16gb", "12gb"] = "auto"
+    merge: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    fp8: bool = False
     detector_path: str = ""
     recognizer_path: str = ""
     safety_path: str = ""

@@ -3,7 +3,10 @@
 import json
 from dataclasses import asdict, dataclass
 
+from engine.tiers import NAMES as TIERS
+
 PRESETS = ("fast", "balanced", "best")
+SWITCH = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class EngineConfig:
     preset: str = "balanced"
     cache_dir: str = "data/cache"
     threads: int = 0
+    memory_tier: str = "auto"  # see `engine.tiers`
+    merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says
+    compile: str = "auto"  # blocks compiled, warmed at the start; auto = on an NVIDIA GPU
+    fp8: bool = False  # products with frozen weights in float8, see `engine.float8`
     detector_path: str = ""  # an own copy of the face detector's ONNX file; empty = the installed package's
     recognizer_path: str = (
         ""  # an own copy of the face recogniser's ONNX file; empty = the installed package's
@@ -34,6 +41,11 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
+        if self.memory_tier not in TIERS:
+            raise ValueError(f"memory_tier must be one of {', '.join(TIERS)}, not {self.memory_tier!r}")
+        for name in ("merge", "compile"):
+            if getattr(self, name) not in SWITCH:
+                raise ValueError(f"{name} must be one of {', '.join(SWITCH)}, not {getattr(self, name)!r}")
         if self.candidates_per_headshot < 1:
             raise ValueError("candidates_per_headshot must be 1 or more")
         if self.threads < 0:

@@ -23,7 +23,8 @@ queue.redis_url queue.sweep_seconds queue.stale_seconds
 rules.min_selfies rules.wanted_selfies rules.max_selfies rules.max_photo_mib rules.headshots_per_shoot
 rules.max_headshots_per_shoot rules.shoots_per_day rules.trainings_per_day
 retention.selfie_hours retention.adapter_idle_days retention.headshot_hours
-engine.base engine.licence_confirmed engine.device engine.preset engine.threads engine.detector_path
+engine.base engine.licence_confirmed engine.device engine.preset engine.threads engine.memory_tier
+engine.merge engine.compile engine.fp8 engine.detector_path
 engine.recognizer_path engine.safety_path engine.candidates_per_headshot engine.mark_images
 """.split()  # noqa: SIM905  a list of words reads better
 

@@ -24,3 +24,10 @@ def test_threads_cannot_be_negative() -> None:
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError):
         EngineConfig.from_json('{"bass": "tiny"}')
+
+
+@pytest.mark.parametrize("wrong", [{"memory_tier": "huge"}, {"merge": "maybe"}, {"compile": "yes"}])
+def test_a_switch_has_few_positions(wrong: dict[str, str]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} must be one of auto.*{value}"):
+        EngineConfig(**wrong)
