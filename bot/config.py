@@ -29,6 +29,10 @@ SECRETS = ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "LIKENE
 ADDRESSES = {"LIKENESS_DATABASE_URL": ("store", "database_url"), "LIKENESS_REDIS_URL": ("queue", "redis_url")}
 SOCKET_PATH_MAX = 100  # bytes; the kernels' own limits are 104 and 108
 FREE_BASES = ("demo", "tiny")  # no licence to confirm: they ship with the project
+_ENV_LINE = re.compile(
+    r"""\s*(export\s+)?(?P<key>\w+)\s*=\s*((?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>.*?))\s*((?<=\s)\#.*)?$""",
+    re.VERBOSE,
+)
 _POSTGRES = re.compile(r"postgres(ql)?://")  # as everybody writes it; SQLAlchemy wants the driver's name too
 
 
@@ -212,13 +216,14 @@ class Settings(_Table):
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines of a `.env` file; missing file = nothing. Raises ConfigError."""
+    """KEY=VALUE lines of a `.env` file, quoted or not, perhaps with a comment behind; missing file = nothing.
+
+    Raises ConfigError.
+    """
     if not path.is_file():
         return {}
-    pairs = (
-        line.split("=", 1) for line in _read(path).splitlines() if "=" in line and line.lstrip()[:1] != "#"
-    )
-    return {key.strip().removeprefix("export "): value.strip().strip("'\"") for key, value in pairs}
+    found = (_ENV_LINE.match(line) for line in _read(path).splitlines())
+    return {each["key"]: each["quoted"] or each["bare"] or "" for each in found if each}
 
 
 def load(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:

@@ -123,3 +123,22 @@ def test_only_a_base_with_a_licence_needs_its_confirmation() -> None:
 def test_a_missing_env_file_is_no_mistake(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / ".env") == {}
     assert len(SECRETS) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY=a=b#c", "a=b#c"),
+        ("  KEY = a b  # a remark", "a b"),
+        ("KEY='a # b' # a remark", "a # b"),
+        ('export KEY="a"', "a"),
+        ("KEY=", ""),
+        ("KEY=# nothing yet", "# nothing yet"),
+        ("KEY= # nothing yet", ""),
+        ("KEY='half", "'half"),
+    ],
+)
+def test_lines_of_an_env_file(tmp_path: Path, line: str, value: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"#KEY=commented out\n{line}\nOTHER=1\r\n")
+    assert read_env_file(path) == {"KEY": value, "OTHER": "1"}
