@@ -4,6 +4,8 @@
         [--decay-from SHARE] [--guidance-seconds S] [--bank N] [--batch N] [--rate R] [--seed N]
         [--shipped BASE]
 
+On several GPUs: torchrun --nproc-per-node=N -m engine.demo_base ...; then --bank and --batch are each GPU's.
+
 DATA is what `prepare.py` wrote. WORK receives `patches.safetensors`, `vae/`, `denoiser-*.safetensors`,
 sheets to look at, and `base/`, the folder that ships. A stage whose seconds are 0 is loaded from WORK.
 
@@ -19,6 +21,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
+from engine.demo_base import parallel
 from engine.demo_base.architecture import DEMO
 from engine.demo_base.autoencoder import (
     AutoencoderPlan,
@@ -83,15 +86,25 @@ def run(
     shipped: Path | None = None,
 ) -> None:
     """All stages."""
-    began = time.monotonic()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = parallel.start()
     torch.manual_seed(0)
     torch.backends.cuda.enable_cudnn_sdp(False)  # gives NaN in bfloat16 on an H200 (torch 2.11)
     work.mkdir(parents=True, exist_ok=True)
     portraits = load_portraits(data / "portraits.zip", device)
     identity = Identity(data / "faces.safetensors").to(device)
-    print(f"{len(portraits)} portraits after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(portraits)} portraits", flush=True)
     vae = autoencoder(portraits, identity, work, autoencoder_plan)
+    model = begin(work, device, shipped)
+    if any(phase.seconds for phase in phases):
+        train(model, vae, portraits, identity, work, phases, count, seed)
+    if parallel.rank() == 0:
+        preview(model.averaged, vae, work / "samples.jpg", guidance=2.5 if phases[-1].seconds else 1.0)
+        save_folder(model.averaged.cpu(), vae.cpu(), work / "base")
+    parallel.stop()
+
+
+def begin(work: Path, device: torch.device, shipped: Path | None) -> Denoiser:
+    """From WORK's checkpoint, else from a shipped folder, else from nothing."""
     model = Denoiser(DEMO, device)
     if list(work.glob("denoiser-*.safetensors")):
         load_shards(model.averaged, work, "denoiser")
@@ -99,15 +112,27 @@ def run(
     elif shipped is not None:
         load_folder(model.averaged, shipped)
         model.restart()
-    if any(phase.seconds for phase in phases):
-        bank = fill_bank(portraits, vae, identity, model.text, count, seed)
-        print(f"bank of {len(bank)} after {time.monotonic() - began:.0f} s", flush=True)
-        for phase in phases:
-            train_denoiser(model, bank, [phase], Conditions())
+    return model
+
+
+def train(
+    model: Denoiser,
+    vae: AutoencoderKL,
+    portraits: Portraits,
+    identity: Identity,
+    work: Path,
+    phases: list[Phase],
+    count: int,
+    seed: int,
+) -> None:
+    """Every phase, with a checkpoint after each. Each process sees pictures of its own."""
+    began = time.monotonic()
+    bank = fill_bank(portraits, vae, identity, model.text, count, seed + 1000 * parallel.rank())
+    print(f"bank of {len(bank)} after {time.monotonic() - began:.0f} s", flush=True)
+    for phase in phases:
+        train_denoiser(model, bank, [phase], Conditions())
+        if parallel.rank() == 0:
             save_shards(model.averaged, work, "denoiser")
-    preview(model.averaged, vae, work / "samples.jpg", guidance=2.5 if phases[-1].seconds else 1.0)
-    save_folder(model.averaged.cpu(), vae.cpu(), work / "base")
-    print(f"done after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def main() -> None:

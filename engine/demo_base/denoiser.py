@@ -14,21 +14,24 @@ always in the same place, weighs more in the loss than what is around it.
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
+from engine.demo_base import parallel
 from engine.demo_base.architecture import Size, make_transformer
-from engine.demo_base.latents import Bank
+from engine.demo_base.latents import Bank, Said
 from engine.demo_base.optimizers import make_optimizers, set_rates
 from engine.demo_base.portrait import FACE_CENTRE, FACE_SHARE
 from engine.demo_base.text import TextEncoders, Tokens
 from engine.demo_base.vocabulary import TEXT_TOKENS
 
 GUIDANCE = (1.0, 4.0)
-PRINT_EVERY = 50
+PRINT_EVERY = 200
+LOOK_AT_CLOCK_EVERY = 10
 FACE_WEIGHT = 2.0
 """How much more than the background the middle of the face counts, before the mean is set to 1."""
 
@@ -56,8 +59,12 @@ class Conditions:
     """Shares of a batch: captions dropped, captions that name a trigger, and of those whose face is shown."""
 
     empty: float = 0.1
-    named: float = 0.5
-    shown: float = 0.8
+    named: float = 0.6
+    shown: float = 0.85
+
+
+Read = Callable[[Tensor, Tensor], Said]
+"""(indexes into the bank, whether each names a trigger) -> its captions, read."""
 
 
 class Denoiser:
@@ -82,7 +89,8 @@ class Denoiser:
         return text
 
     def restart(self) -> None:
-        """Go on from the average."""
+        """Go on from the average, which is made the same in every process."""
+        parallel.share_weights(self._kept)
         self.trained.load_state_dict(self.averaged.state_dict())
 
     @torch.no_grad()
@@ -94,9 +102,11 @@ class Denoiser:
 
     @torch.no_grad()
     def pull(self) -> None:
-        """The fast copy's gradients -> float32."""
+        """The fast copy's gradients -> float32, averaged over the processes, and clipped to a norm of 1."""
         for exact, fast in zip(self._exact, self._fast, strict=True):
             exact.grad = None if fast.grad is None else fast.grad.float()
+        parallel.average([p.grad for p in self._all if p.grad is not None])
+        nn.utils.clip_grad_norm_(self._all, 1.0)
 
     @torch.no_grad()
     def average(self, decay: float) -> None:
@@ -170,75 +180,106 @@ def draw_sigma(count: int, tokens: int, device: torch.device) -> Tensor:
 
 def train_denoiser(model: Denoiser, bank: Bank, phases: list[Phase], conditions: Conditions) -> None:
     """Run the phases one after the other; `model.averaged` holds the result."""
-    nothing = model.text.tokenize([""])
-    nothing = Tokens(nothing.t5.to(bank.latents.device), nothing.clip.to(bank.latents.device))
     for phase in phases:
         if phase.seconds > 0:
-            _run(model, bank, phase, conditions, nothing)
+            _Run(model, bank, phase, conditions).go()
 
 
-def _run(model: Denoiser, bank: Bank, phase: Phase, conditions: Conditions, nothing: Tokens) -> None:
-    teacher = None
-    if phase.guided:
-        model.restart()
-        teacher = copy.deepcopy(model.averaged)
-        teacher[0].to(torch.bfloat16)
-        if bank.latents.is_cuda:
-            compile_blocks(teacher[0])
-        conditions = replace(conditions, empty=0.0)
-    optimizers = make_optimizers(model.trained, phase.rate, 2 * phase.rate)
-    parameters = list(model.trained.parameters())
-    began, step, smooth = time.monotonic(), 0, 0.0
-    while (elapsed := time.monotonic() - began) < phase.seconds:
-        set_rates(optimizers, step, elapsed / phase.seconds, phase.warmup_steps, phase.decay_from)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        model.push()
-        loss = _loss(model, bank, phase, conditions, nothing, teacher)
-        torch.autograd.backward(loss)
-        model.pull()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        model.average(min(phase.ema, (1 + step) / (10 + step)))
-        step += 1
-        if step % PRINT_EVERY == 0:
-            smooth = 0.8 * smooth + 0.2 * float(loss.detach()) if smooth else float(loss.detach())
-            speed = step * phase.batch / (time.monotonic() - began)
-            print(f"{phase.name} {step} {elapsed:.0f}s {speed:.1f} pictures/s loss {smooth:.4f}", flush=True)
+class _Run:
+    """One phase. The encoders learn on small pictures only; later what they say is computed once."""
+
+    def __init__(self, model: Denoiser, bank: Bank, phase: Phase, conditions: Conditions) -> None:
+        self._model, self._bank, self._phase = model, bank, phase
+        self._conditions = replace(conditions, empty=0.0) if phase.guided else conditions
+        self._source = bank.small if phase.small else bank.latents
+        if not phase.small or phase.guided:
+            model.restart()
+        self._teacher = _frozen(model) if phase.guided else None
+        self._read = self._reading() if phase.small else self._knowing(model.averaged[1])
+        nothing = model.text.tokenize([""])
+        nothing = Tokens(nothing.t5.to(bank.latents.device), nothing.clip.to(bank.latents.device))
+        self._nothing = Said.by(model.text, nothing)
+
+    def _reading(self) -> Read:
+        model, bank = self._model, self._bank
+
+        def read(pick: Tensor, named: Tensor) -> Said:
+            tokens = bank.named[pick].where(named, bank.plain[pick])
+            return Said(*model.text(tokens), model.text.named(tokens))
+
+        return read
+
+    def _knowing(self, text: nn.Module) -> Read:
+        assert isinstance(text, TextEncoders)
+        text.requires_grad_(False)
+        plain, with_name = Said.by(text, self._bank.plain), Said.by(text, self._bank.named)
+        return lambda pick, named: with_name[pick].where(named, plain[pick])
+
+    def go(self) -> None:
+        """Until the time is over, by the mean of the processes' clocks."""
+        model, phase, device = self._model, self._phase, self._source.device
+        optimizers = make_optimizers(model.trained, phase.rate, 2 * phase.rate)
+        began, step, share = time.monotonic(), 0, 0.0
+        while share < 1:
+            set_rates(optimizers, step, share, phase.warmup_steps, phase.decay_from)
+            model.push()
+            loss = self._loss()
+            torch.autograd.backward(loss)
+            model.pull()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            model.average(min(phase.ema, (1 + step) / (10 + step)))
+            step += 1
+            if step % LOOK_AT_CLOCK_EVERY == 0:
+                share = parallel.mean(time.monotonic() - began, device) / phase.seconds
+            if step % PRINT_EVERY == 0 and parallel.rank() == 0:
+                speed = step * phase.batch * parallel.size() / (time.monotonic() - began)
+                print(f"{phase.name} {step} {share:.0%} {speed:.0f} pictures/s loss {loss:.4f}", flush=True)
+
+    def _loss(self) -> Tensor:
+        source, n = self._source, self._phase.batch
+        device = source.device
+        pick = torch.randint(len(source), (n,), device=device)
+        clean = source[pick].float()
+        noise, sigma = torch.randn_like(clean), draw_sigma(n, clean.shape[1], device)
+        noisy = torch.lerp(clean, noise, sigma[:, None, None])
+        guidance = torch.empty(n, device=device).uniform_(*GUIDANCE)
+        said, identity = self._condition(pick)
+        states = self._model.text.show(said.states, said.at, identity)
+        target = noise - clean
+        if self._teacher is not None:
+            target = self._taught(noisy, sigma, guidance, states, said.pooled)
+        made = velocity(self._model.fast, noisy, sigma, guidance, states, said.pooled)
+        return ((made - target) ** 2 * face_weights(clean.shape[1], device)).mean()
+
+    @torch.no_grad()
+    def _taught(
+        self, noisy: Tensor, sigma: Tensor, guidance: Tensor, states: Tensor, pooled: Tensor
+    ) -> Tensor:
+        """What classifier-free guidance would give."""
+        assert self._teacher is not None
+        n = len(noisy)
+        empty = self._nothing[torch.zeros(n, dtype=torch.long, device=noisy.device)]
+        said = velocity(self._teacher, noisy, sigma, guidance, states, pooled)
+        unsaid = velocity(self._teacher, noisy, sigma, guidance, empty.states, empty.pooled)
+        return torch.lerp(unsaid, said, guidance[:, None, None])
+
+    def _condition(self, pick: Tensor) -> tuple[Said, Tensor]:
+        """Some captions name somebody by a trigger word, and most of those show the face; some are empty."""
+        n, device, shares = len(pick), pick.device, self._conditions
+        named = torch.rand(n, device=device) < shares.named
+        shown = named & (torch.rand(n, device=device) < shares.shown)
+        said = self._read(pick, named)
+        empty = torch.rand(n, device=device) < shares.empty
+        nothing = self._nothing[torch.zeros(n, dtype=torch.long, device=device)]
+        return nothing.where(empty, said), self._bank.identity[pick] * shown[:, None]
 
 
-def _loss(
-    model: Denoiser,
-    bank: Bank,
-    phase: Phase,
-    conditions: Conditions,
-    nothing: Tokens,
-    teacher: nn.ModuleList | None,
-) -> Tensor:
-    source = bank.small if phase.small else bank.latents
-    device, n = source.device, phase.batch
-    pick = torch.randint(len(source), (n,), device=device)
-    clean = source[pick].float()
-    noise, sigma = torch.randn_like(clean), draw_sigma(n, clean.shape[1], device)
-    noisy = torch.lerp(clean, noise, sigma[:, None, None])
-    guidance = torch.empty(n, device=device).uniform_(*GUIDANCE)
-    empty = Tokens(nothing.t5.expand(n, -1), nothing.clip.expand(n, -1))
-    tokens, identity = _condition(bank, conditions, pick)
-    tokens = empty.where(torch.rand(n, device=device) < conditions.empty, tokens)
-    target = noise - clean
-    if teacher is not None:
-        with torch.no_grad():
-            said = velocity(teacher[0], noisy, sigma, guidance, *teacher[1](tokens, identity))
-            unsaid = velocity(teacher[0], noisy, sigma, guidance, *teacher[1](empty))
-        target = torch.lerp(unsaid, said, guidance[:, None, None])
-    made = velocity(model.fast, noisy, sigma, guidance, *model.text(tokens, identity))
-    return ((made - target) ** 2 * face_weights(clean.shape[1], device)).mean()
-
-
-def _condition(bank: Bank, conditions: Conditions, pick: Tensor) -> tuple[Tokens, Tensor]:
-    """Some captions name somebody by a trigger word; most of those show whose face it is."""
-    device = pick.device
-    named = torch.rand(len(pick), device=device) < conditions.named
-    shown = named & (torch.rand(len(pick), device=device) < conditions.shown)
-    return bank.named[pick].where(named, bank.plain[pick]), bank.identity[pick] * shown[:, None]
+def _frozen(model: Denoiser) -> nn.Module:
+    """The average so far, as a teacher."""
+    teacher = copy.deepcopy(model.averaged[0]).to(torch.bfloat16)
+    assert isinstance(teacher, FluxTransformer2DModel)
+    if next(teacher.parameters()).is_cuda:
+        compile_blocks(teacher)
+    return teacher

@@ -63,8 +63,16 @@ class TextEncoders(nn.Module):
 
     def forward(self, tokens: Tokens, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, TEXT_TOKENS, width) and (n, width). identity: (n, 128) of length 1, or zeros for nobody."""
-        states = self.t5(input_ids=tokens.t5).last_hidden_state
+        states, pooled = self.t5(input_ids=tokens.t5).last_hidden_state, self.clip(input_ids=tokens.clip)
         if identity is not None:
-            at = torch.isin(tokens.t5, self.triggers)[..., None]
-            states = states + at * self.from_identity(identity * 128**0.5)[:, None]
-        return states, self.clip(input_ids=tokens.clip).pooler_output
+            states = self.show(states, self.named(tokens), identity)
+        return states, pooled.pooler_output
+
+    def named(self, tokens: Tokens) -> Tensor:
+        """(n, TEXT_TOKENS): where a trigger word stands."""
+        return torch.isin(tokens.t5, self.triggers)
+
+    def show(self, states: Tensor, at: Tensor, identity: Tensor) -> Tensor:
+        """T5's states with each identity (n, 128) written on its trigger word."""
+        shown: Tensor = states + at[..., None] * self.from_identity(identity * 128**0.5)[:, None]
+        return shown
