@@ -6,6 +6,7 @@ our own becomes one sentence and status 1, its trace goes to the log.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -118,13 +119,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _bot(arguments: argparse.Namespace) -> int:
     from bot.application import Application, chat_platforms
+    from bot.embedded import claim
 
     settings = _settings(arguments)
 
     async def serve() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        await Application(settings, chat_platforms(settings)).run(stop)
+        platforms = chat_platforms(settings)
+        with contextlib.ExitStack() as duties:
+            for name in platforms:
+                duties.enter_context(claim(settings, name))
+            await Application(settings, platforms).run(stop)
 
     asyncio.run(serve())
     return 0

@@ -24,12 +24,15 @@ _NO_BINARY = "Install Redis or Valkey and put its address into [queue] redis_url
 
 
 @contextmanager
-def claim(settings: Settings) -> Iterator[None]:
-    """Be the data folder's only supervisor. Raises OperatorError if another process is one already."""
+def claim(settings: Settings, duty: str = "supervisor") -> Iterator[None]:
+    """Be the only one on this data folder with that duty. Raises OperatorError if another process has it.
+
+    Two supervisors would fight for one Redis; two that serve one chat would say everything twice.
+    """
     folder = settings.bot.data_dir / "run"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "supervisor.lock").open("a+")
+        lock = (folder / f"{duty}.lock").open("a+")
     except OSError as error:
         raise ServiceUnavailable(
             f"The data folder {settings.bot.data_dir}",

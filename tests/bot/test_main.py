@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import guarded, parser
+from bot.config import Settings
+from bot.embedded import claim
 from bot.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +87,14 @@ def test_a_mistyped_setting_is_named(tmp_path: Path, command: str) -> None:
     done = likeness(tmp_path, command)
     assert done.returncode == 2
     assert "bot.data_dri" in done.stderr
+
+
+def test_a_chat_is_served_once(tmp_path: Path) -> None:
+    """Two processes with one outbox would say everything twice."""
+    settings = Settings.model_validate({"bot": {"data_dir": tmp_path / "data"}})
+    (tmp_path / ".env").write_text("TELEGRAM_TOKEN=123456:ABC-a_token_of_nobody_at_all_really\n")
+    (tmp_path / "config.toml").write_text('[telegram]\napi_url = "http://127.0.0.1:9"\n')
+    with claim(settings, "telegram"):
+        done = likeness(tmp_path, "bot")
+    assert done.returncode == 2
+    assert "Another Likeness runs on" in done.stderr
