@@ -74,6 +74,7 @@ def _build(config: EngineConfig, replies: ReplyStream) -> tuple[Any, dict[str, A
         "device_name": torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "CPU",
         "dtype": str(base.dtype).removeprefix("torch."),
         "memory_mib": _memory_mib(base.device),
+        "memory_tier": base.tier.name,
         "picture_px": base.settings.picture_px,
         "versions": {
             name: version(name) for name in ("torch", "diffusers", "peft", "accelerate", "transformers")

@@ -26,9 +26,8 @@ LIBRARIES = (
     "cv2",
 )
 _MIB = 1 << 20
-_FLUX_LEAST_MIB = (
-    24_000  # below it FLUX.1's transformer alone does not fit, even quantised with room to train
-)
+# Free, for the smallest tier: 4-bit weights, half of them on the host, and room to train.
+_FLUX_LEAST_MIB = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def findings(config: EngineConfig) -> Iterator[Finding]:
     yield _face_models(config)
     yield _base(config)
     yield _device(config)
+    yield _memory(config)
 
 
 def _libraries() -> Finding:
@@ -132,6 +132,24 @@ def _device(config: EngineConfig) -> Finding:
         remedy = f"Free its memory (about {_FLUX_LEAST_MIB} MiB are needed), or take a larger one"
         return Finding("GPU", "missing", detail, remedy)
     return Finding("GPU", "ok", detail)
+
+
+def _memory(config: EngineConfig) -> Finding:
+    """What lives where, as the engine would choose it."""
+    import torch
+
+    from engine.tiers import FLUX_MIB, tier_for
+
+    uses_gpu = config.device != "cpu" and torch.cuda.is_available()
+    card_mib = 0
+    if uses_gpu:
+        index = torch.device(config.device if config.device != "auto" else "cuda").index or 0
+        card_mib = torch.cuda.mem_get_info(index)[1] // _MIB
+    # Bases that are not FLUX.1-dev ship with the project and are small.
+    base_mib = 0 if config.base in ("demo", "tiny") else FLUX_MIB
+    tier = tier_for(config.memory_tier, "cuda" if uses_gpu else "cpu", card_mib, base_mib)
+    forced = "" if config.memory_tier == "auto" else " (set by [engine] memory_tier)"
+    return Finding("memory tier", "ok", f"{tier}{forced}")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from engine.config import EngineConfig
 from engine.errors import AdapterCorrupt, EngineError
 from engine.inspection import Inspector
-from engine.lora import AdapterSlot, load_adapter
+from engine.lora import load_adapter
 from engine.messages import (
     Cancel,
     CheckPhoto,
@@ -34,9 +34,10 @@ from engine.messages import (
 from engine.models import Base
 from engine.pictures import Finish
 from engine.presets import recipe_for
+from engine.resources import Resources
 from engine.scheduler import Scheduler
-from engine.shelf import AdapterShelf
 from engine.shoot_work import ShootWork
+from engine.tiers import Allowance
 from engine.training_work import TrainingWork, trained
 from engine.work import Work
 
@@ -83,13 +84,13 @@ class Engine:
     def __init__(self, config: EngineConfig, base: Base, check: Check, send: Send, finish: Finish) -> None:
         self._config, self._base, self._send, self._finish = config, base, send, finish
         self._recipe = recipe_for(config.preset, base.settings)
-        self._slot = AdapterSlot(base.transformer)
-        self._shelf = AdapterShelf(self._slot, base.folder.revision, base.device)
+        self._resources = Resources(base, config)
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")
         self._photos = PhotoDesk(check, send)
         self._scheduler = Scheduler()
         self._work: dict[str, Work] = {}
+        self._asked: dict[str, tuple[TrainAdapter | MakeHeadshots, Allowance]] = {}
         self._reported: dict[str, tuple[float, str, int]] = {}
         self._inbox: SimpleQueue[Request | None] = SimpleQueue()
         self._stopping = False
@@ -112,7 +113,7 @@ class Engine:
             self._take_requests(wait=not self._work)
             task_id = None if self._stopping else self._scheduler.next()
             if task_id is not None:
-                self._run_quantum(self._work[task_id])
+                self._run_quantum(task_id)
         for work in self._work.values():
             self._guard(work, work.checkpoint)
         log.info("engine_stopped", extra={"unfinished": len(self._work)})
@@ -132,7 +133,7 @@ class Engine:
             case Cancel():
                 self._cancel(request.target_id)
             case ForgetAdapter():
-                self._shelf.forget(request.adapter_id)
+                self._resources.forget(request.adapter_id)
             case TrainAdapter() | MakeHeadshots() if request.id not in self._work:
                 try:
                     self._begin(request)
@@ -140,21 +141,25 @@ class Engine:
                     self._send(_failure(request.id, error))
 
     def _begin(self, request: TrainAdapter | MakeHeadshots) -> None:
-        work: Work
-        if isinstance(request, TrainAdapter):
-            if self._already_trained(request):
-                return
-            work = TrainingWork(
-                request, self._base, self._slot, self._recipe, self._accelerator, self._inspector
-            )
-        else:
-            work = ShootWork(
-                request, self._base, self._slot, self._shelf, self._inspector, self._finish,
-                self._config.candidates_per_headshot,
-            )  # fmt: skip
+        if isinstance(request, TrainAdapter) and self._already_trained(request):
+            return
+        work = self._make(request, self._resources.all)
         self._work[work.id] = work
+        self._asked[work.id] = request, self._resources.all
         self._scheduler.add(work.id, work.kind, work.person_id)
         self._report_queue()
+
+    def _make(self, request: TrainAdapter | MakeHeadshots, allowance: Allowance) -> Work:
+        resources = self._resources
+        if isinstance(request, TrainAdapter):
+            return TrainingWork(
+                request, self._base, resources.slot, self._recipe, self._accelerator, self._inspector
+            )
+        base, holder = resources.drawing(allowance)
+        return ShootWork(
+            request, base, holder, resources.shelf, self._inspector, self._finish,
+            self._config.candidates_per_headshot,
+        )  # fmt: skip
 
     def _already_trained(self, request: TrainAdapter) -> bool:
         """Whether the adapter is complete on disk; then that is the answer."""
@@ -162,7 +167,7 @@ class Engine:
         if not path.is_file():
             return False
         try:
-            adapter = load_adapter(path, self._slot, self._base.folder.revision, self._base.device)
+            adapter = load_adapter(path, self._resources.slot, self._base.folder.revision, self._base.device)
         except AdapterCorrupt as error:
             log.warning("adapter_replaced", extra={"request_id": request.id, "problem": error.problem})
             return False
@@ -176,10 +181,10 @@ class Engine:
         self._drop(target_id)
         self._send(Failed(target_id, "cancelled"))
 
-    def _run_quantum(self, work: Work) -> None:
-        begun = time.monotonic()
-        reply = self._guard(work, work.quantum)
-        self._scheduler.ran(work.id, time.monotonic() - begun)
+    def _run_quantum(self, task_id: str) -> None:
+        work, begun = self._work[task_id], time.monotonic()
+        reply = self._guard(work, lambda: self._quantum(work))
+        self._scheduler.ran(task_id, time.monotonic() - begun)
         if isinstance(reply, Progress):
             self._report(reply)
         elif reply is not None:
@@ -196,6 +201,25 @@ class Engine:
             )
             self._report_queue()
 
+    def _quantum(self, work: Work) -> Reply | None:
+        """Of work with what it is allowed. Where that was too little, the next quantum begins again from what
+        is on disk, with less; None then."""
+        request, allowance = self._asked[work.id]
+        try:
+            self._resources.grant(allowance)
+            return work.quantum()
+        except Exception as error:
+            less = allowance.less()
+            if less is None or not _is_out_of_memory(error):
+                raise
+        # Out of the handler: the error's frames hold the tensors that there was no room for.
+        log.warning("out_of_memory_steps_down", extra={"request_id": work.id, "kind": work.kind.value})
+        self._asked[work.id] = request, less
+        self._work.pop(work.id)
+        self._resources.collect()
+        self._work[work.id] = self._make(request, less)
+        return None
+
     def _guard(self, work: Work, act: Callable[[], Reply | None]) -> Reply | None:
         """Run a piece of work; what goes wrong in it ends that work alone."""
         try:
@@ -204,9 +228,9 @@ class Engine:
             if isinstance(error, torch.AcceleratorError):
                 raise DeviceLost(str(error)) from error
             failure = _failure(work.id, error)
-            if failure.reason == "out_of_memory" and self._base.device.type == "cuda":
-                torch.cuda.empty_cache()
-            return failure
+        if failure.reason == "out_of_memory":
+            self._resources.collect()
+        return failure
 
     def _report(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -226,6 +250,7 @@ class Engine:
 
     def _drop(self, task_id: str) -> None:
         self._work.pop(task_id, None)
+        self._asked.pop(task_id, None)
         self._reported.pop(task_id, None)
         self._scheduler.remove(task_id)
 
@@ -235,7 +260,7 @@ def _failure(request_id: str, error: Exception) -> Failed:
     reason, retry = "engine_failed", False
     if isinstance(error, EngineError):
         reason = error.reason
-    elif isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+    elif _is_out_of_memory(error):
         reason, retry = "out_of_memory", True
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, retry = "disk_full", True
@@ -246,3 +271,7 @@ def _failure(request_id: str, error: Exception) -> Failed:
         exc_info=error if unexpected else None,
     )
     return Failed(request_id, reason, detail=f"{type(error).__name__}: {error}"[:500], retry=retry)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

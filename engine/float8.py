@@ -38,6 +38,9 @@ def product(rows: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
 class Float8Linear(nn.Module):
     """A linear for drawing. Its weight can be written again in place: addresses stay."""
 
+    weight: Tensor
+    scale: Tensor
+
     def __init__(self, outputs: int, inputs: int, bias: Tensor | None, device: torch.device) -> None:
         """The weight is undefined until `write`."""
         super().__init__()
@@ -50,12 +53,12 @@ class Float8Linear(nn.Module):
         """Take over some of its rows."""
         values, scale = quantised(weight)
         rows = slice(first_row, first_row + len(weight))
-        self.weight[rows].copy_(values)  # type: ignore[index]
-        self.scale[rows].copy_(scale)  # type: ignore[index]
+        self.weight[rows].copy_(values)
+        self.scale[rows].copy_(scale)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        made = product(input, self.weight, self.scale)  # type: ignore[arg-type]
+        made = product(input, self.weight, self.scale)
         return made if self.bias is None else made + self.bias
 
 

@@ -56,6 +56,7 @@ class Serving:
         twin.disable_gradient_checkpointing()
         self._places = _placed(twin, slot.linears, fuse, float8)
         self._held: Adapter | None = None
+        self.released = False
         self.base = replace(base, transformer=twin)
         self.merges = 0
         self._restore()
@@ -68,6 +69,12 @@ class Serving:
             self._merge(adapter)
         yield
 
+    def release(self) -> None:
+        """Give its memory back until the next adapter comes; only then do addresses change."""
+        self._held, self.released = None, True
+        for serving in {id(place.serving): place.serving for place in self._places}.values():
+            _resize(serving, 0)
+
     def forget(self, adapter_id: str) -> None:
         """Leave nothing of an adapter."""
         if self._held is not None and self._held.info.adapter_id == adapter_id:
@@ -76,6 +83,7 @@ class Serving:
     @torch.no_grad()
     def _merge(self, adapter: Adapter) -> None:
         self._held = None  # whatever fails below, nobody is taken for being there
+        self._allocate()
         for place in self._places:
             # Rounded as the base would round a branch's weights; the sum is rounded once.
             down = adapter.tensors[f"{place.name}.lora_A"].to(place.pristine.dtype)
@@ -84,14 +92,25 @@ class Serving:
         self._held = adapter
         self.merges += 1
 
+    def _allocate(self) -> None:
+        self.released = False
+        for place in self._places:
+            _resize(place.serving, place.serving.out_features)
+
     @torch.no_grad()
     def _restore(self) -> None:
         self._held = None
+        self._allocate()
         for place in self._places:
             if isinstance(place.serving, Float8Linear):
                 place.serving.write(place.first, place.pristine)
             else:
                 _rows(place).copy_(place.pristine)
+
+
+def _resize(serving: nn.Linear | Float8Linear, outputs: int) -> None:
+    if len(serving.weight) != outputs:
+        serving.weight.data = serving.weight.new_empty(outputs, serving.in_features)
 
 
 def _write(place: _Place, up: Tensor, down: Tensor) -> None:
@@ -103,7 +122,7 @@ def _write(place: _Place, up: Tensor, down: Tensor) -> None:
 
 
 def _rows(place: _Place) -> Tensor:
-    weight: Tensor = place.serving.weight.detach()  # type: ignore[operator]
+    weight: Tensor = place.serving.weight.detach()
     return weight[place.first : place.first + len(place.pristine)]
 
 

@@ -92,7 +92,8 @@ Request = CheckPhoto | TrainAdapter | MakeHeadshots | Cancel | ForgetAdapter
 
 @dataclass(frozen=True)
 class Ready:
-    """The base is loaded and requests are taken. `facts`: base, device, dtype, memory_mib, versions."""
+    """The base is loaded and requests are taken. `facts`: base, device, dtype, memory_mib,
+    memory_tier, versions."""
 
     id: str = ""
     protocol: int = PROTOCOL_VERSION

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from engine.base_folder import FETCH_AGAIN, SETTINGS_FILE, BaseFolder, BaseSetti
 from engine.config import EngineConfig
 from engine.durable_files import write_atomically
 from engine.errors import BaseUnusable
+from engine.residency import settle, tier_of
 from engine.sigma_shift import SigmaShift
+from engine.tiers import Tier
 
 DEMO_FOLDER = Path(__file__).parent / "demo_base" / "weights"
 HUB_NAMES = {"flux1-dev": "black-forest-labs/FLUX.1-dev"}
@@ -60,6 +63,7 @@ class Base:
     t5_tokenizer: Any
     device: torch.device
     dtype: torch.dtype
+    tier: Tier
 
     @property
     def settings(self) -> BaseSettings:
@@ -121,11 +125,22 @@ class Base:
             guidance=guided if self.transformer.config.guidance_embeds else None,
             pooled_projections=torch.stack([text.pooled for text in texts]),
             encoder_hidden_states=torch.stack([text.tokens for text in texts]),
-            txt_ids=flow.text_ids(len(texts[0].tokens)).to(self.device, self.dtype),
-            img_ids=flow.image_ids(rows, columns).to(self.device, self.dtype),
+            txt_ids=_text_ids(len(texts[0].tokens), self.device, self.dtype),
+            img_ids=_image_ids(rows, columns, self.device, self.dtype),
             return_dict=False,
         )[0]
         return output
+
+
+# Kept: a copy to the GPU at every step would make the host wait for it.
+@lru_cache(maxsize=64)
+def _text_ids(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return flow.text_ids(length).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _image_ids(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return flow.image_ids(rows, columns).to(device, dtype)
 
 
 def load_base(config: EngineConfig) -> Base:
@@ -141,7 +156,8 @@ def load_base(config: EngineConfig) -> Base:
     for model in (transformer, vae, clip, t5):
         model.requires_grad_(False)
         model.eval()
-        model.to(device)
+    tier = tier_of(config.memory_tier, device, transformer)
+    settle(tier, device, transformer, t5, vae, clip)
     return Base(
         folder,
         transformer,
@@ -152,6 +168,7 @@ def load_base(config: EngineConfig) -> Base:
         _tokenizer(path / "tokenizer_2"),
         device,
         dtype,
+        tier,
     )
 
 

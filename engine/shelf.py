@@ -53,6 +53,11 @@ class AdapterShelf:
         for key in [key for key in self._far if key[0] == adapter_id]:
             del self._far[key]
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._near.clear()
+        self._far.clear()
+
     def _key(self, adapter_id: str, path: Path) -> _Key:
         try:
             status = path.stat()

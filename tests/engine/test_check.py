@@ -76,4 +76,16 @@ def test_it_answers_in_lines_of_json() -> None:
     command = [sys.executable, "-m", "engine.check", EngineConfig(base="tiny").to_json()]
     output = subprocess.check_output(command, text=True)
     names = [json.loads(line)["name"] for line in output.splitlines()]
-    assert names == ["engine's libraries", "face models", "base model", "GPU"]
+    assert names == ["engine's libraries", "face models", "base model", "GPU", "memory tier"]
+
+
+def test_the_memory_tier_is_told_and_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_name(EngineConfig(base="tiny", device="cpu"))["memory tier"].detail.startswith("cpu: ")
+    forced = by_name(EngineConfig(base="tiny", device="cpu", memory_tier="16gb"))["memory tier"].detail
+    assert forced.startswith("16gb: 4-bit weights")
+    assert "memory_tier" in forced
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a card")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (24_000 << 20, 24_564 << 20))
+    assert by_name(EngineConfig(base="flux1-dev"))["memory tier"].detail.startswith("24gb: 8-bit weights")
+    assert by_name(EngineConfig(base="demo"))["memory tier"].detail.startswith("80gb: ")

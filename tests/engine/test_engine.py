@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from engine.config import EngineConfig
 from engine.engine import DeviceLost, Engine, PhotoDesk
@@ -17,6 +20,7 @@ from engine.messages import (
     Cancel,
     CheckPhoto,
     Failed,
+    ForgetAdapter,
     HeadshotsMade,
     MakeHeadshots,
     PhotoChecked,
@@ -32,9 +36,13 @@ class Running:
     """An engine in a thread of its own, with a photo check that the test chooses."""
 
     def __init__(
-        self, cache_dir: Path, check: Callable[[CheckPhoto], PhotoChecked], base: str = "tiny"
+        self,
+        cache_dir: Path,
+        check: Callable[[CheckPhoto], PhotoChecked],
+        base: str = "tiny",
+        memory_tier: str = "auto",
     ) -> None:
-        config = EngineConfig(base=base, device="cpu", cache_dir=str(cache_dir))
+        config = EngineConfig(base=base, device="cpu", cache_dir=str(cache_dir), memory_tier=memory_tier)
         self.replies: Queue = Queue()
         self.base = load_base(config)
         self.engine = Engine(config, self.base, check, self.replies.put, write_picture)
@@ -93,11 +101,11 @@ def training(photos: list[str], folder: Path, name: str = "t") -> TrainAdapter:
     )
 
 
-def break_once(running: Running, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def break_next(running: Running, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 1) -> None:
     original, broken = running.base.transformer.forward, []
 
     def forward(**inputs: object) -> object:
-        if not broken:
+        if len(broken) < times:
             broken.append(1)
             raise error
         return original(**inputs)
@@ -119,7 +127,7 @@ def test_one_work_fails_and_the_next_succeeds(
     running: Running, coloured_photos, tmp_path: Path, monkeypatch, error: Exception, reason: str, retry: bool
 ) -> None:
     photos = coloured_photos((200, 60, 60))
-    break_once(running, monkeypatch, error)
+    break_next(running, monkeypatch, error, times=2 if reason == "out_of_memory" else 1)
     running.engine.submit(training(photos, tmp_path))
     failed = running.answer("t")
     assert isinstance(failed, Failed)
@@ -131,7 +139,7 @@ def test_one_work_fails_and_the_next_succeeds(
 def test_a_lost_device_ends_the_engine_so_that_another_can_go_on(
     running: Running, coloured_photos, tmp_path: Path, monkeypatch
 ) -> None:
-    break_once(running, monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access"))
+    break_next(running, monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access"))
     running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
     running._thread.join(20)
     assert isinstance(running.error, DeviceLost)
@@ -174,3 +182,103 @@ def test_a_shoot_goes_between_the_quanta_of_a_training(
     assert isinstance(endless.answer("s"), HeadshotsMade)
     endless.engine.submit(Cancel("c", "second"))
     assert endless.answer("second") == Failed("second", "cancelled")
+
+
+@pytest.fixture
+def roomy(cache_dir: Path) -> Iterator[Running]:
+    """As on a large card: adapters are merged and activations kept."""
+    engine = Running(cache_dir, odd_check, memory_tier="80gb")
+    yield engine
+    engine.close()
+
+
+def test_a_training_without_room_steps_down_and_ends_with_the_same_adapter(
+    roomy: Running, coloured_photos, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    photos = coloured_photos((200, 60, 60))
+    roomy.engine.submit(training(photos, tmp_path, "first"))
+    assert isinstance(roomy.answer("first"), AdapterTrained)
+    transformer, tried = roomy.base.transformer, []
+    original = transformer.forward
+
+    def forward(**inputs: object) -> object:
+        tried.append(transformer.gradient_checkpointing)
+        if torch.is_grad_enabled() and not transformer.gradient_checkpointing:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(**inputs)
+
+    monkeypatch.setattr(transformer, "forward", forward)
+    roomy.engine.submit(training(photos, tmp_path, "second"))
+    assert isinstance(roomy.answer("second"), AdapterTrained)
+    assert tried[0] is False
+    assert all(tried[1:]), "once was enough"
+    (said,) = [record for record in caplog.records if record.msg == "out_of_memory_steps_down"]
+    assert (said.request_id, said.kind) == ("second", "training")
+    first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    monkeypatch.undo()
+    roomy.engine.submit(training(photos, tmp_path, "third"))
+    assert isinstance(roomy.answer("third"), AdapterTrained)
+    assert not transformer.gradient_checkpointing, "only that job gave something up"
+
+
+def headshots(folder: Path, adapter: str, name: str) -> MakeHeadshots:
+    return MakeHeadshots(
+        name, "ada", "a", str(folder / f"{adapter}.safetensors"), "{subject}", 1, 1, str(folder / name)
+    )
+
+
+def test_a_shoot_without_room_steps_down_and_draws_the_same(
+    roomy: Running, coloured_photos, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    roomy.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path, "first"))
+    roomy.answer("first")
+    roomy.engine.submit(headshots(tmp_path, "first", "merged"))
+    merged = roomy.answer("merged")
+    serving = roomy.engine._resources.serving
+    assert serving.merges == 1
+    original = serving.base.transformer.forward
+
+    def forward(**inputs: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(serving.base.transformer, "forward", forward)
+    roomy.engine.submit(headshots(tmp_path, "first", "branch"))
+    branch = roomy.answer("branch")
+    assert serving.released, "its memory was given back"
+    assert [record.kind for record in caplog.records if record.msg == "out_of_memory_steps_down"] == ["shoot"]
+    monkeypatch.setattr(serving.base.transformer, "forward", original)
+    roomy.engine.submit(headshots(tmp_path, "first", "again"))
+    again = roomy.answer("again")
+    assert not serving.released, "and taken again for the next"
+    pictures = [np.asarray(Image.open(made.pictures[0].path), int) for made in (merged, branch, again)]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 3, "a level before JPEG"
+    assert np.array_equal(pictures[0], pictures[2])
+
+
+def test_without_room_at_all_the_job_fails_and_the_engine_lives(
+    roomy: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    photos = coloured_photos((200, 60, 60))
+    break_next(roomy, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"), times=1000)
+    roomy.engine.submit(training(photos, tmp_path))
+    failed = roomy.answer("t")
+    assert (failed.reason, failed.retry) == ("out_of_memory", True)
+    monkeypatch.undo()
+    roomy.engine.submit(training(photos, tmp_path))
+    assert isinstance(roomy.answer("t"), AdapterTrained)
+
+
+def test_a_forgotten_adapter_leaves_the_weights(roomy: Running, coloured_photos, tmp_path: Path) -> None:
+    roomy.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path, "first"))
+    roomy.answer("first")
+    serving = roomy.engine._resources.serving
+    pristine = {name: each.clone() for name, each in serving.base.transformer.state_dict().items()}
+    roomy.engine.submit(headshots(tmp_path, "first", "s"))
+    roomy.answer("s")
+    state = serving.base.transformer.state_dict
+    assert not all(torch.equal(each, pristine[name]) for name, each in state().items())
+    roomy.engine.submit(ForgetAdapter("f", "a"))
+    roomy.engine.submit(Cancel("c", "nobody"))
+    roomy.answer("nobody")
+    assert all(torch.equal(each, pristine[name]) for name, each in state().items())

@@ -1,0 +1,85 @@
+"""What work on the GPU is done with: the base, its slot, adapters at hand, serving weights. A job gets of it
+what it is allowed; one that ran out of memory is allowed less."""
+
+import gc
+import logging
+
+import torch
+
+from engine.config import EngineConfig
+from engine.lora import AdapterSlot
+from engine.merging import Holder, Serving
+from engine.models import Base
+from engine.residency import set_recompute
+from engine.shelf import AdapterShelf
+from engine.tiers import Allowance
+
+log = logging.getLogger(__name__)
+
+_MIB = 1 << 20
+
+
+class Resources:
+    """Not for several threads."""
+
+    def __init__(self, base: Base, config: EngineConfig) -> None:
+        tier = base.tier
+        self.base, self.slot = base, AdapterSlot(base.transformer)
+        self.shelf = AdapterShelf(
+            self.slot, base.folder.revision, base.device, base.dtype,
+            tier.device_mib * _MIB, tier.host_mib * _MIB,
+        )  # fmt: skip
+        self._recompute = tier.recompute
+        self._serving = self._serve(config)
+        self.all = Allowance(merged=self._serving is not None, recompute=tier.recompute)
+
+    @property
+    def serving(self) -> Serving | None:
+        """The serving weights, where there is room for any."""
+        return self._serving
+
+    def drawing(self, allowance: Allowance) -> tuple[Base, Holder]:
+        """What is asked for pictures, and what holds the adapter for it."""
+        if allowance.merged and self._serving is not None:
+            return self._serving.base, self._serving
+        return self.base, self.slot
+
+    def grant(self, allowance: Allowance) -> None:
+        """Before a quantum of a job that is allowed this."""
+        if allowance.recompute != self._recompute:
+            set_recompute(self.base.transformer, allowance.recompute)
+            self._recompute = allowance.recompute
+        if not allowance.at_hand:
+            self._give_up()
+
+    def forget(self, adapter_id: str) -> None:
+        """Leave nothing of an adapter."""
+        self.shelf.forget(adapter_id)
+        if self._serving is not None:
+            self._serving.forget(adapter_id)
+
+    def collect(self) -> None:
+        """Give back what nobody holds any more."""
+        gc.collect()
+        if self.base.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _give_up(self) -> None:
+        self.shelf.clear()
+        if self._serving is not None and not self._serving.released:
+            self._serving.release()
+            self.collect()
+
+    def _serve(self, config: EngineConfig) -> Serving | None:
+        tier = self.base.tier
+        if not (tier.merged if config.merge == "auto" else config.merge == "on"):
+            return None
+        if tier.weights != "bf16":
+            log.warning("merge_impossible", extra={"tier": tier.name, "weights": tier.weights})
+            return None
+        try:
+            return Serving(self.base, self.slot, float8=config.fp8)
+        except torch.OutOfMemoryError:
+            log.warning("no_room_to_merge", extra={"tier": tier.name})
+            self.collect()
+            return None

@@ -1,0 +1,54 @@
+"""What a job is allowed is what it gets: serving weights or the base, recomputing or not."""
+
+from dataclasses import replace
+
+import pytest
+
+from engine.config import EngineConfig
+from engine.models import load_base
+from engine.resources import Resources
+from engine.tiers import TIERS
+
+
+@pytest.fixture
+def config(cache_dir) -> EngineConfig:
+    return EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb")
+
+
+def test_a_roomy_tier_draws_with_serving_weights(config: EngineConfig) -> None:
+    resources = Resources(load_base(config), config)
+    base, holder = resources.drawing(resources.all)
+    assert holder is resources.serving
+    assert base is resources.serving.base
+    less = resources.all.less()
+    assert resources.drawing(less) == (resources.base, resources.slot)
+
+
+@pytest.mark.parametrize(
+    ("tier", "merge", "merged"),
+    [("80gb", "auto", True), ("80gb", "off", False), ("48gb", "auto", False), ("48gb", "on", True)],
+)
+def test_merging_is_as_the_tier_or_the_operator_says(config, tier: str, merge: str, merged: bool) -> None:
+    chosen = replace(config, memory_tier=tier, merge=merge)
+    resources = Resources(load_base(chosen), chosen)
+    assert (resources.serving is not None) is merged
+    assert resources.all.merged is merged
+
+
+def test_packed_weights_cannot_be_merged_whatever_is_wished(config, caplog) -> None:
+    chosen = replace(config, memory_tier="16gb", merge="on")
+    resources = Resources(load_base(chosen), chosen)
+    assert resources.serving is None
+    assert [record.tier for record in caplog.records if record.msg == "merge_impossible"] == [TIERS[3].name]
+
+
+def test_what_is_granted_is_switched_and_switched_back(config: EngineConfig) -> None:
+    resources = Resources(load_base(config), config)
+    transformer, full = resources.base.transformer, resources.all
+    resources.grant(full)
+    assert not transformer.gradient_checkpointing
+    resources.grant(full.less())
+    assert transformer.gradient_checkpointing
+    assert resources.serving.released
+    resources.grant(full)
+    assert not transformer.gradient_checkpointing
