@@ -205,7 +205,8 @@ class _Run:
 
         def read(pick: Tensor, named: Tensor) -> Said:
             tokens = bank.named[pick].where(named, bank.plain[pick])
-            return Said(*model.text(tokens), model.text.named(tokens))
+            states, pooled = model.text(tokens)
+            return Said(states, pooled, model.text.named(tokens))
 
         return read
 
@@ -278,8 +279,7 @@ class _Run:
 
 def _frozen(model: Denoiser) -> nn.Module:
     """The average so far, as a teacher."""
-    teacher = copy.deepcopy(model.averaged[0]).to(torch.bfloat16)
-    assert isinstance(teacher, FluxTransformer2DModel)
+    teacher: nn.Module = copy.deepcopy(model.averaged[0]).to(torch.bfloat16)
     if next(teacher.parameters()).is_cuda:
         compile_blocks(teacher)
     return teacher

@@ -45,9 +45,10 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         looking_ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
         updates = orthogonal(torch.stack(list(looking_ahead)))
-        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+        weights: list[Tensor] = [*matrices]
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * 0.2 * max(shape) ** 0.5
-        torch._foreach_add_(matrices, list(updates.to(matrices[0].dtype).unbind()), alpha=-rate)
+        torch._foreach_add_(weights, list(updates.to(weights[0].dtype).unbind()), alpha=-rate)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

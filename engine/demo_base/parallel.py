@@ -53,7 +53,7 @@ def average(tensors: Sequence[Tensor]) -> None:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     dist.all_reduce(flat)
-    parts = (flat / dist.get_world_size()).split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat / dist.get_world_size(), [tensor.numel() for tensor in tensors])
     torch._foreach_copy_(
         list(tensors), [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
     )
