@@ -119,6 +119,7 @@ class Dataset:
             )
             self.photos[key] = replace(photo, views=views)
         said = {view.caption for photo in self.photos.values() for view in photo.views}
+        said |= {view.caption for view in self.prior}
         for text in sorted({self.plain, *said} - self.texts.keys()):
             self.texts[text] = base.encode_text(text)
 

@@ -22,6 +22,7 @@ from engine.messages import AdapterTrained, Progress, Reply, TrainAdapter
 from engine.models import Base
 from engine.pictures import read_picture
 from engine.presets import Recipe
+from engine.prior import PriorPictures, remove_prior_pictures
 from engine.scheduler import Kind
 from engine.selfies import Selfie, split_selfies, usable_selfies
 from engine.trainer import Training
@@ -60,6 +61,7 @@ class TrainingWork(Work):
         self._total = len(self._waiting)
         self._dataset = Dataset.of(split, recipe)
         self._plan = ValidationPlan.of(recipe, base.settings)
+        self._prior: PriorPictures | None = None
         self._thumbnails: list[Thumbnail] = []
         self._reference = Reference(())
         self._training: Training | None = None
@@ -82,6 +84,8 @@ class TrainingWork(Work):
         if self._waiting:
             return self._prepare()
         if self._training is None:
+            if self._drew_prior():
+                return self._prepared()
             self._training = self._begin()
         if self._look is not None or self._look_is_due(self._training):
             return self._validate(self._training)
@@ -96,10 +100,21 @@ class TrainingWork(Work):
             self._note_looks(selfie)
         except OSError:
             log.warning("selfie_unreadable", extra={"request_id": self.id, "photo_id": selfie.key})
-        share = 1 - len(self._waiting) / max(1, self._total)
-        return Progress(
-            self.id, "preparing", fraction=0.0, step=round(share * self._total), total_steps=self._total
-        )
+        return self._prepared()
+
+    def _drew_prior(self) -> bool:
+        """Draw a step of the pictures of anybody; whether there was one to draw."""
+        if self._prior is None:
+            work_dir = Path(self._request.work_dir)
+            self._prior = PriorPictures(self._base, self._slot, self._recipe, work_dir)
+        if self._prior.finished:
+            return False
+        self._prior.step()
+        return True
+
+    def _prepared(self) -> Progress:
+        done = self._total - len(self._waiting)
+        return Progress(self.id, "preparing", fraction=0.0, step=done, total_steps=self._total)
 
     def _note_looks(self, selfie: Selfie) -> None:
         """What copies are told by; nothing is known of a selfie without facts."""
@@ -112,6 +127,8 @@ class TrainingWork(Work):
     def _begin(self) -> Training:
         if len(self._dataset.photos) < MIN_SELFIES:
             raise NotEnoughSelfies(len(self._dataset.photos), MIN_SELFIES)
+        if self._prior is not None:
+            self._dataset.prior = self._prior.views()
         self._dataset.say(self._base)
         request, held_out = self._request, {selfie.key for selfie in self._dataset.held_out}
         self._reference = Reference(
@@ -195,6 +212,7 @@ class TrainingWork(Work):
         # A bfloat16 base computes the branch's share in bfloat16 anyway; halves the file.
         save_adapter(Path(self._request.adapter_path), adapter, self._base.dtype)
         training.discard()
+        remove_prior_pictures(Path(self._request.work_dir))
         return trained(self._request, adapter.info, round(time.monotonic() - self._begun_at, 1))
 
     def _report(self, training: Training, steps: int) -> dict[str, object]:

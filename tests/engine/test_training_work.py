@@ -51,13 +51,17 @@ class Script:
 @pytest.fixture
 def train(base, slot, accelerator, tmp_path: Path, monkeypatch) -> Callable[..., TrainingWork]:
     def make(
-        photos: list[str], likeness: tuple[float, ...] = (), known: dict | None = None, out: str = "a"
+        photos: list[str],
+        likeness: tuple[float, ...] = (),
+        known: dict | None = None,
+        out: str = "a",
+        **switches: float,
     ) -> TrainingWork:
         request = TrainAdapter(
             "t", "ada", "adapter-a", tuple(photos), str(tmp_path / f"{out}-work"),
             str(tmp_path / f"{out}.safetensors"), known or {}, seed=3,
         )  # fmt: skip
-        recipe = replace(recipe_for("balanced", base.settings), steps=60)
+        recipe = replace(recipe_for("balanced", base.settings), steps=60, **switches)
         of = ValidationPlan.of
         monkeypatch.setattr(module.ValidationPlan, "of", lambda *given: replace(of(*given), every=EVERY))
         monkeypatch.setattr(module, "TRAINING_QUANTUM_SECONDS", 0.0)
@@ -186,6 +190,28 @@ def test_a_training_that_was_killed_gives_the_same_adapter_and_the_same_curve(
     assert read_info(one) == read_info(other)
     tensors = load_file(other)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_file(one).items())
+
+
+@pytest.mark.parametrize("killed_after", [9, 11, 14, 30])
+def test_pictures_of_anybody_are_drawn_first_and_gone_at_the_end(
+    train: Callable, coloured_photos: Callable, tmp_path: Path, killed_after: int
+) -> None:
+    """Four photos, then two batches of four denoising steps and a decoding each, then the steps."""
+    photos = coloured_photos((200, 60, 60), 4)
+    plain = run(train(photos, out="plain"))[-1]
+    whole = run(train(photos, out="whole", prior_share=0.5, prior_count=65))
+    stages = [(reply.stage, reply.step) for reply in whole[:-1]]
+    assert stages[4:14] == [("preparing", 4)] * 10
+    assert stages[14][0] == "training"
+    first = train(photos, out="cut", prior_share=0.5, prior_count=65)
+    run(first, quanta=killed_after)
+    first.checkpoint()
+    run(train(photos, out="cut", prior_share=0.5, prior_count=65))
+    tensors = {name: load_file(tmp_path / f"{name}.safetensors") for name in ("plain", "whole", "cut")}
+    assert all(torch.equal(tensors["cut"][name], tensor) for name, tensor in tensors["whole"].items())
+    assert not all(torch.equal(tensors["plain"][name], tensor) for name, tensor in tensors["whole"].items())
+    assert not list((tmp_path / "whole-work").iterdir())
+    assert plain.facts["photos"] == whole[-1].facts["photos"] == 4
 
 
 def test_a_checkpoint_is_written_in_time_and_taken_over(
