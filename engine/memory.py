@@ -139,12 +139,14 @@ def _recompute(transformer: Any, wanted: bool) -> None:
 
 
 def _linears(block: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
-    """The frozen ones: (its parent, its name there, itself). Those of LoRA branches train."""
+    """Those to pack: (its parent, its name there, itself). Those of LoRA branches train."""
     return [
         (parent, name, child)
         for path, parent in block.named_modules()
         for name, child in parent.named_children()
-        if isinstance(child, nn.Linear) and not {"lora_A", "lora_B"} & set(path.split("."))
+        if isinstance(child, nn.Linear)
+        and not isinstance(child, FrozenLinear)
+        and not {"lora_A", "lora_B"} & set(path.split("."))
     ]
 
 

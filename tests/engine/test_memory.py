@@ -167,6 +167,16 @@ def test_recompute_keeps_less_and_can_be_switched_off_again(fresh: Callable[[], 
     assert kept() == everything
 
 
+@pytest.mark.parametrize("plan", [MemoryPlan("fp8"), MemoryPlan("int4", offload_blocks=2)], ids=str)
+def test_what_is_packed_is_not_packed_again(fresh: Callable[[], Base], plan: MemoryPlan) -> None:
+    base = fresh()
+    shrink(base.transformer, plan)
+    with torch.no_grad():
+        once = looked(base)
+        shrink(base.transformer, replace(plan, recompute=True))
+        assert torch.equal(looked(base), once)
+
+
 def test_the_weight_of_a_frozen_linear_is_loud_where_it_is_misread() -> None:
     linear = torch.nn.Linear(96, 32)
     layer = FrozenLinear(linear, "fp8", CPU, None)
