@@ -55,6 +55,7 @@ def _build(config: EngineConfig, replies: ReplyStream) -> tuple[Any, dict[str, A
     """Everything slow to import comes here, after the process is bound to its parent."""
     import torch
 
+    from engine.acceleration import keep_artifacts
     from engine.engine import Engine
     from engine.marking import Marker
     from engine.models import load_base
@@ -63,6 +64,7 @@ def _build(config: EngineConfig, replies: ReplyStream) -> tuple[Any, dict[str, A
 
     if config.threads:
         torch.set_num_threads(config.threads)
+    keep_artifacts(Path(config.cache_dir))
     checker = PhotoChecker(config)
     base = load_base(config)
     finish = Marker(Path(config.cache_dir) / KEYS).finish if config.mark_images else write_picture

@@ -1,5 +1,7 @@
 """A frozen linear with a low-rank branch beside it: what an adapter is while it trains."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +18,7 @@ class Branch(nn.Module):
     def __init__(self, base_layer: nn.Linear) -> None:
         """Nothing is beside it yet; `enabled` says whether the branch takes part."""
         super().__init__()
-        self.base_layer = base_layer
+        self.base_layer: Any = base_layer
         device = base_layer.weight.device
         self.lora_A = nn.Parameter(torch.empty(0, device=device))
         self.lora_B = nn.Parameter(torch.empty(0, device=device))

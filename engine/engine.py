@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 import torch
 from accelerate import Accelerator
 
+from engine.acceleration import Acceleration
 from engine.config import EngineConfig
 from engine.errors import AdapterCorrupt, EngineError
 from engine.inspection import Inspector
@@ -85,6 +86,8 @@ class Engine:
         self._config, self._base, self._send, self._finish = config, base, send, finish
         self._recipe = recipe_for(config.preset, base.settings)
         self._resources = Resources(base, config)
+        self._acceleration = Acceleration(self._resources, self._recipe, config.compile)
+        self._acceleration.start()
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")
         self._photos = PhotoDesk(check, send)
@@ -197,6 +200,7 @@ class Engine:
                     "kind": work.kind.value,
                     "reply": type(reply).__name__,
                     "compute_ms": round(work.compute_seconds * 1000),
+                    "recompiles": self._acceleration.recompiles,
                 },
             )
             self._report_queue()

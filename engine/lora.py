@@ -7,7 +7,7 @@ adapter's tensors: nothing is copied, nothing is merged, and two people's adapte
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,9 +82,12 @@ class Adapter:
 class AdapterSlot:
     """The base's LoRA branches. Not for several threads."""
 
-    def __init__(self, transformer: Any) -> None:
-        """Attach empty branches to a frozen transformer."""
-        found = [name for name, _ in transformer.named_modules() if re.fullmatch(TARGETS, name)]
+    def __init__(self, transformer: Any, also: Sequence[str] = ()) -> None:
+        """Attach empty branches to a frozen transformer: beside `TARGETS`, and beside the linears of these
+        paths."""
+        found = [
+            name for name, _ in transformer.named_modules() if re.fullmatch(TARGETS, name) or name in also
+        ]
         self._layers: dict[str, Branch] = {}
         self._parameters: dict[str, torch.nn.Parameter] = {}
         for path in found:
@@ -106,6 +109,11 @@ class AdapterSlot:
     def linears(self) -> dict[str, torch.nn.Linear]:
         """What the branches lie beside, by path: the base's own linears."""
         return {name: layer.base_layer for name, layer in self._layers.items()}
+
+    def compute_with(self, make: Callable[[torch.nn.Linear], torch.nn.Module]) -> None:
+        """Put something else in the place of each linear that computes the same."""
+        for layer in self._layers.values():
+            layer.base_layer = make(layer.base_layer)
 
     @property
     def names(self) -> list[str]:

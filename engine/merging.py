@@ -9,8 +9,8 @@ For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else
 """
 
 import copy
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -57,6 +57,7 @@ class Serving:
         self._places = _placed(twin, slot.linears, fuse, float8)
         self._held: Adapter | None = None
         self.released = False
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # while it is asked
         self.base = replace(base, transformer=twin)
         self.merges = 0
         self._restore()
@@ -67,7 +68,8 @@ class Serving:
         is merged stays until another comes, or `forget`."""
         if self._held is not adapter:
             self._merge(adapter)
-        yield
+        with self.around():
+            yield
 
     def release(self) -> None:
         """Give its memory back until the next adapter comes; only then do addresses change."""

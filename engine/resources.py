@@ -7,6 +7,7 @@ import logging
 import torch
 
 from engine.config import EngineConfig
+from engine.float8 import FrozenFloat8Linear, fits
 from engine.lora import AdapterSlot
 from engine.merging import Holder, Serving
 from engine.models import Base
@@ -24,13 +25,15 @@ class Resources:
 
     def __init__(self, base: Base, config: EngineConfig) -> None:
         tier = base.tier
-        self.base, self.slot = base, AdapterSlot(base.transformer)
+        self.base, self.slot = base, AdapterSlot(base.transformer, base.adapted_too)
         self.shelf = AdapterShelf(
             self.slot, base.folder.revision, base.device, base.dtype,
             tier.device_mib * _MIB, tier.host_mib * _MIB,
         )  # fmt: skip
         self._recompute = tier.recompute
         self._serving = self._serve(config)
+        if config.fp8 and tier.weights == "bf16":
+            self.slot.compute_with(lambda linear: FrozenFloat8Linear(linear) if fits(linear) else linear)
         self.all = Allowance(merged=self._serving is not None, recompute=tier.recompute)
 
     @property

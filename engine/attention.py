@@ -1,0 +1,112 @@
+"""Which of torch's attention kernels a GPU is fastest with, by a short measurement, for training and drawing.
+
+cuDNN's is offered for drawing alone: its backward pass gave NaN on an H200 and read beyond its memory
+elsewhere (see `engine.models`). A kernel that fails, or is not near the plain computation, is left out.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+log = logging.getLogger(__name__)
+
+TRAINING = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+DRAWING = {"cudnn": SDPBackend.CUDNN_ATTENTION, **TRAINING}
+ROUNDS = 5
+# Relative to the plain computation in float32; bfloat16 itself rounds to .004.
+TOLERANCE = 0.03
+
+Measure = Callable[[Callable[[], object]], float]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The chosen kernels by name; None = torch's own choice."""
+
+    training: str | None = None
+    drawing: str | None = None
+
+    @contextmanager
+    def while_drawing(self) -> Iterator[None]:
+        """Without gradients alone."""
+        if self.drawing is None:
+            yield
+            return
+        with sdpa_kernel(DRAWING[self.drawing]):
+            yield
+
+    def use_for_training(self) -> None:
+        """For everything else in this process."""
+        if self.training is not None:
+            torch.backends.cuda.enable_flash_sdp(self.training == "flash")
+            torch.backends.cuda.enable_mem_efficient_sdp(self.training == "efficient")
+            torch.backends.cuda.enable_math_sdp(True)  # small autoencoders need it
+
+
+def choose(
+    device: torch.device, dtype: torch.dtype, heads: int, width: int, tokens: int, measure: Measure
+) -> Attention:
+    """Both kernels for sequences of so many tokens. `measure`: seconds that a call takes on the device."""
+    generator = torch.Generator(device).manual_seed(0)
+    shape = (1, heads, tokens, width)
+    inputs = [torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3)]
+    return Attention(
+        training=_fastest(TRAINING, [each.requires_grad_() for each in inputs], measure),
+        drawing=_fastest(DRAWING, [each.detach() for each in inputs], measure),
+    )
+
+
+def _fastest(kernels: dict[str, SDPBackend], inputs: list[Tensor], measure: Measure) -> str | None:
+    with sdpa_kernel(SDPBackend.MATH):
+        exact = _run([each.detach().float().requires_grad_(each.requires_grad) for each in inputs])
+    seconds: dict[str, float] = {}
+    for name, kernel in kernels.items():
+        try:
+            with sdpa_kernel(kernel):
+                made = _run(inputs)
+                if all(_near(a, b) for a, b in zip(made, exact, strict=True)):
+                    seconds[name] = measure(lambda: _run(inputs))
+        except RuntimeError as error:
+            log.info("attention_kernel_left_out", extra={"kernel": name, "problem": str(error)[:200]})
+    log.info(
+        "attention_measured",
+        extra={"gradient": inputs[0].requires_grad, "ms": {k: round(v * 1e3, 3) for k, v in seconds.items()}},
+    )
+    return min(seconds, key=lambda name: seconds[name]) if seconds else None
+
+
+def _run(inputs: list[Tensor]) -> list[Tensor]:
+    """The result, and the gradients where the inputs ask for them."""
+    query, key, value = inputs
+    made = scaled_dot_product_attention(query, key, value)
+    if not inputs[0].requires_grad:
+        return [made]
+    return [made, *torch.autograd.grad(made.float().square().sum(), inputs)]
+
+
+def _near(made: Tensor, exact: Tensor) -> bool:
+    error = ((made.float() - exact).norm() / exact.norm()).detach()
+    return bool(torch.isfinite(error)) and float(error) < TOLERANCE
+
+
+def on_gpu(call: Callable[[], object]) -> float:
+    """Median seconds of a call by the GPU's own clock."""
+    times = list[float]()
+    for _ in range(ROUNDS):
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begun.record()
+        call()
+        ended.record()
+        ended.synchronize()
+        times.append(begun.elapsed_time(ended) / 1000)
+    return sorted(times)[len(times) // 2]

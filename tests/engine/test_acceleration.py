@@ -1,0 +1,114 @@
+"""Compiled and warmed, nothing is compiled while somebody waits, and results stay the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.acceleration import Acceleration, keep_artifacts
+from engine.config import EngineConfig
+from engine.models import load_base
+from engine.presets import recipe_for
+from engine.resources import Resources
+from tests.engine.test_lora import adapter, look
+
+
+@pytest.fixture
+def resources(cache_dir) -> Resources:
+    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb")
+    return Resources(load_base(config), config)
+
+
+@pytest.fixture
+def recipe(resources: Resources):
+    return replace(recipe_for("balanced", resources.base.settings), max_aspect=2.0)
+
+
+def gradients(resources: Resources, one, side_px: tuple[int, int] = (64, 64)) -> dict[str, torch.Tensor]:
+    rows, columns = side_px[1] // 8, side_px[0] // 8
+    base, text = resources.base, resources.base.encode_text("photo of sks person")
+    latents = torch.randn(1, rows * columns // 4, 64, generator=torch.Generator().manual_seed(0))
+    with resources.slot.holding(one):
+        base.predict(latents, torch.tensor([0.5]), [text], rows, columns, 1.0).square().mean().backward()
+        return {
+            name: parameter.grad.clone()
+            for name, parameter in zip(resources.slot.names, resources.slot.parameters, strict=True)
+        }
+
+
+def test_on_a_cpu_nothing_is_compiled_unless_asked(resources: Resources, recipe) -> None:
+    quiet = Acceleration(resources, recipe)
+    assert not quiet.compiles
+    quiet.start()
+    assert quiet.recompiles == 0
+    assert Acceleration(resources, recipe, "on").compiles
+    assert not Acceleration(resources, recipe, "off").compiles
+
+
+@torch.no_grad()
+def batch_of(count: int, base) -> torch.Tensor:
+    text, noise = base.encode_text("photo of sks person"), torch.Generator().manual_seed(0)
+    latents = torch.randn(count, 16, 64, generator=noise)
+    return base.predict(latents, torch.full((count,), 0.5), [text] * count, 8, 8, 1.0)
+
+
+SHOOT, LOOK = 64, 4  # pictures at once
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_after_the_warm_up_no_person_no_bucket_and_no_look_compiles(resources: Resources, recipe) -> None:
+    base, slot = resources.base, resources.slot
+    people = [adapter(base, slot, seed, recipe.rank, f"p{seed}") for seed in (1, 2, 3)]
+    with slot.holding(people[0]):
+        plain = batch_of(LOOK, base)
+    wanted = gradients(resources, people[1])
+    accelerated = Acceleration(resources, recipe, "on")
+    accelerated.start(backend="eager")
+    serving = resources.serving
+    for person in (*people, *people):
+        with serving.holding(person):
+            batch_of(SHOOT, serving.base)
+    with slot.holding(people[0]):
+        assert torch.allclose(batch_of(LOOK, base), plain, atol=1e-5)
+    made = gradients(resources, people[1])
+    assert all(torch.allclose(made[name], wanted[name], atol=1e-6) for name in wanted)
+    for bucket in ((64, 64), (80, 48), (48, 80), (96, 48)):
+        gradients(resources, people[2], bucket)
+    assert accelerated.recompiles == 0
+    gradients(resources, adapter(base, slot, 9, recipe.rank + 1))
+    assert accelerated.recompiles > 0, "the count can count"
+
+
+def test_packed_weights_are_not_compiled(cache_dir) -> None:
+    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="16gb")
+    resources = Resources(load_base(config), config)
+    recipe = recipe_for("balanced", resources.base.settings)
+    assert not Acceleration(resources, recipe, "on").compiles
+
+
+def test_in_float8_gradients_are_near_and_the_serving_weights_come_from_whole_ones(
+    cache_dir, resources: Resources
+) -> None:
+    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb", fp8=True)
+    fast = Resources(load_base(config), config)
+    one = adapter(resources.base, resources.slot, 1)
+    exact, near = gradients(resources, one), gradients(fast, one)
+    exact, near = (torch.cat([each.flatten() for each in all.values()]) for all in (exact, near))
+    assert 0 < float((near - exact).norm() / exact.norm()) < 0.2
+    with resources.slot.holding(one), fast.serving.holding(one):
+        assert (
+            float((look(fast.serving.base) - look(resources.base)).norm() / look(resources.base).norm()) < 0.1
+        )
+
+
+def test_compiled_code_is_kept_where_the_operator_keeps_files(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    keep_artifacts(tmp_path)
+    import os
+
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    keep_artifacts(tmp_path)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"

@@ -1,0 +1,69 @@
+"""The fastest kernel that computes the right thing, and never one that cannot train for training."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend
+
+from engine import attention as module
+from engine.attention import Attention, choose
+
+CPU = torch.device("cpu")
+
+
+def measured(seconds: list[float]):
+    """Stands for a clock: the calls take these, in order."""
+    left = list(seconds)
+
+    def measure(call) -> float:
+        call()
+        return left.pop(0)
+
+    return measure
+
+
+def test_the_fastest_of_those_that_work_is_taken() -> None:
+    # On a CPU flash and math exist; cudnn and efficient do not and are left out.
+    chosen = choose(CPU, torch.float32, 2, 16, 32, measured([2.0, 1.0, 1.0, 2.0]))
+    assert chosen == Attention(training="math", drawing="flash")
+
+
+def test_one_that_computes_nonsense_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, inside = module.scaled_dot_product_attention, []
+
+    def broken(*inputs: torch.Tensor) -> torch.Tensor:
+        made = original(*inputs)
+        return made * float("nan") if inside and inside[-1] == SDPBackend.FLASH_ATTENTION else made
+
+    class Kernel:
+        def __init__(self, kernel: SDPBackend) -> None:
+            self.kernel = kernel
+
+        def __enter__(self) -> None:
+            inside.append(self.kernel)
+
+        def __exit__(self, *_: object) -> None:
+            inside.pop()
+
+    monkeypatch.setattr(module, "scaled_dot_product_attention", broken)
+    monkeypatch.setattr(module, "sdpa_kernel", Kernel)
+    chosen = choose(CPU, torch.float32, 2, 16, 32, measured([1.0] * 9))
+    assert "flash" not in (chosen.training, chosen.drawing)
+
+
+def test_cudnn_is_never_offered_for_training() -> None:
+    assert "cudnn" in module.DRAWING
+    assert "cudnn" not in module.TRAINING
+
+
+def test_without_a_choice_nothing_is_changed() -> None:
+    before = torch.backends.cuda.flash_sdp_enabled()
+    Attention().use_for_training()
+    with Attention().while_drawing():
+        assert torch.backends.cuda.flash_sdp_enabled() == before
+
+
+def test_the_choice_for_drawing_ends_with_it() -> None:
+    before = torch.backends.cuda.flash_sdp_enabled()
+    with Attention(drawing="math").while_drawing():
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled() == before
