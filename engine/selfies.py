@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from engine.faces import similarity
 from engine.photo_facts import PhotoFacts
 
-# One of five selfies is held out, from six selfies on, three at most: enough that one odd photo does not
-# decide, few enough that the training does not miss them.
-SELFIES_A_HELD_OUT, MIN_SELFIES, MAX_HELD_OUT = 5, 6, 3
+# So many selfies are held out of so many or more: two or three, that one odd photo does not decide, and few
+# enough that the training does not miss them. Below what the product asks for, one or none.
+HELD_OUT = ((15, 3), (8, 2), (6, 1))
 # A difference of 1 in `look`: what makes two photos of one person visibly different.
 YAW_DEGREES, BRIGHTNESS, FACE_SHARE = 15.0, 40.0, 0.15
 
@@ -59,7 +59,7 @@ def split_selfies(selfies: Sequence[Selfie]) -> Split:
     problem, or of which nothing is known, is never held out; then there may be fewer, or none.
     """
     good = {selfie.key: selfie.facts for selfie in selfies if selfie.facts and not selfie.facts.problems}
-    wanted = min(len(selfies) // SELFIES_A_HELD_OUT, MAX_HELD_OUT) if len(selfies) >= MIN_SELFIES else 0
+    wanted = next((held for least, held in HELD_OUT if len(selfies) >= least), 0)
     chosen: list[str] = []
     while len(chosen) < wanted and len(chosen) < len(good):
         left = [key for key in sorted(good) if key not in chosen]

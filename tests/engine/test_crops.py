@@ -30,6 +30,36 @@ def test_a_large_photo_is_seen_in_every_framing_and_size() -> None:
     assert LARGE.face_px / portrait.width == pytest.approx(FACE_SHARE)
 
 
+def test_the_photo_as_given_goes_into_buckets_of_its_aspect_at_512_768_and_1024() -> None:
+    """Portrait, landscape, and one that is too long for any."""
+    for size, shapes in {
+        (3000, 4000): {(448, 576), (672, 864), (896, 1152)},
+        (4000, 3000): {(576, 448), (864, 672), (1152, 896)},
+        (8000, 2000): {(704, 384), (1056, 576), (1408, 768)},
+    }.items():
+        known = facts(0, 1, width_px=size[0], height_px=size[1], box=(1050.0, 600.0, 450.0, 600.0))
+        crops = by_framing(plan_crops(known, size, SIZES, ALL, 2.0))[Framing.AS_GIVEN]
+        assert {(crop.width_px, crop.height_px) for crop in crops} == shapes
+        assert all(crop.height_px / crop.height == pytest.approx(crop.scale) for crop in crops)
+
+
+@pytest.mark.parametrize(
+    "corner", [(0.0, 0.0), (2500.0, 0.0), (0.0, 3300.0), (2500.0, 3300.0), (1200.0, 1500.0)]
+)
+@pytest.mark.parametrize("side", [150.0, 400.0, 900.0])
+def test_every_crop_shows_the_whole_face_and_each_landmark(corner: tuple, side: float) -> None:
+    size, width, height = (3000, 4000), side * 0.8, side
+    x, y = min(corner[0], size[0] - width), min(corner[1], size[1] - height)
+    marks = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    landmarks = tuple((x + across * width, y + down * height) for across, down in marks)
+    known = facts(0, 1, width_px=3000, height_px=4000, box=(x, y, width, height), landmarks=landmarks)
+    for crop in plan_crops(known, size, SIZES, ALL, 2.0):
+        for point in (*landmarks, (x, y), (x + width, y + height)):
+            across, down = crop.place(point)
+            assert -0.5 <= across <= crop.width_px + 0.5
+            assert -0.5 <= down <= crop.height_px + 0.5
+
+
 def test_nothing_is_enlarged_too_far() -> None:
     small = facts(0, 1, width_px=600, height_px=800, box=(250.0, 250.0, 100.0, 130.0))
     for crop in plan_crops(small, (600, 800), SIZES, ALL, 2.0):

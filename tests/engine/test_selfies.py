@@ -26,7 +26,7 @@ def test_each_photo_is_used_once_in_a_stable_order_and_only_if_it_is_there(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("count", "held"), [(0, 0), (3, 0), (5, 0), (6, 1), (9, 1), (10, 2), (15, 3), (25, 3)]
+    ("count", "held"), [(0, 0), (3, 0), (5, 0), (6, 1), (7, 1), (8, 2), (14, 2), (15, 3), (25, 3)]
 )
 def test_few_are_held_out_and_none_of_few(count: int, held: int) -> None:
     split = split_selfies(selfies(count))

@@ -80,6 +80,82 @@ def test_interrupted_after_every_step_it_ends_with_the_same_bits(make: Callable,
     assert same(current, straight)
 
 
+EVERYTHING = replace(RECIPE, ema_decay=0.8, prior_share=0.3, weight_decay=0.05, batch_size=2, steps=14)
+
+
+def everything(base, data: Dataset) -> Dataset:
+    """Captions and masks that differ, crops of two sizes, weights, and pictures of anybody."""
+    made = replace(data, photos=dict(data.photos), texts=dict(data.texts), weights={})
+    generator = torch.Generator().manual_seed(8)
+    for number, (key, photo) in enumerate(data.photos.items()):
+        text = f"photo of sks person, number {number}"
+        made.texts[text] = base.encode_text(text)
+        masked = replace(
+            photo.views[0], caption=text, share=0.6, weights=torch.rand(16, 4, generator=generator)
+        )
+        small = replace(
+            masked, latents=masked.latents[:4], rows=4, columns=4, weights=masked.weights[:4], share=0.4
+        )
+        made.photos[key] = replace(photo, views=(masked, small))
+        made.weights[key] = 0.6 + 0.2 * number
+    anybody = next(iter(data.photos.values())).views[0]
+    made.texts["photo of a person"] = base.encode_text("photo of a person")
+    made.prior = (replace(anybody, caption="photo of a person"), replace(anybody, caption=made.plain))
+    return made
+
+
+def state(training: Training) -> dict[str, torch.Tensor]:
+    """Everything that a further step depends on."""
+    tensors = {f"live/{name}": tensor for name, tensor in training._live.tensors.items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in training._average.tensors.items()}
+    for index, moments in training._optimizer.state_dict()["state"].items():
+        tensors |= {f"{index}/{kind}": value for kind, value in moments.items()}
+    tensors["generator"] = training._generator.get_state()
+    tensors |= {f"best/{name}": tensor for name, tensor in training.best.adapter.tensors.items()}
+    return tensors
+
+
+@pytest.mark.parametrize("kills", [(1,), (2, 3, 4), (7,), tuple(range(1, 14)), (4, 4, 9, 13)], ids=str)
+def test_everything_on_and_killed_many_times_all_of_its_state_is_the_same(
+    make: Callable, base, dataset: Dataset, tmp_path: Path, kills: tuple[int, ...]
+) -> None:
+    """Weights, average, both moments and the count of the optimizer, random state, order, best, notes; each
+    kill loses the steps since the last save, as a crash does."""
+    data = everything(base, dataset)
+
+    def step(training: Training) -> None:
+        loss = training.step()
+        training.notes["losses"] = [*training.notes.get("losses", []), loss]
+        if training.step_index % 3 == 0:
+            training.keep_best(-abs(training.step_index - 7))
+
+    straight = make(tmp_path / "straight", EVERYTHING, data=data)
+    while not straight.finished:
+        step(straight)
+    for at in kills:
+        running = make(tmp_path / "cut", EVERYTHING, data=data)
+        while running.step_index < at:
+            step(running)
+        running.save()
+        for _ in range(min(2, EVERYTHING.steps - at)):
+            step(running)
+    again = make(tmp_path / "cut", EVERYTHING, data=data)
+    assert (again.resumed, again.step_index) == (True, max(kills))
+    while not again.finished:
+        step(again)
+    one, other = state(straight), state(again)
+    assert one.keys() == other.keys()
+    assert len([name for name in one if name.endswith("exp_avg_sq")]) == len(straight._live.tensors)
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+    assert again._batches.order == straight._batches.order
+    assert again.notes == straight.notes
+    assert (again.best.score, again.best.step) == (straight.best.score, straight.best.step) == (-1, 6)
+    assert any(
+        not torch.equal(one[f"live/{name}"], one[f"average/{name}"]) for name in straight._live.tensors
+    )
+
+
 def test_its_best_is_a_copy_and_survives_a_crash(make: Callable, tmp_path: Path) -> None:
     training = make(tmp_path)
     assert training.best is None
