@@ -252,7 +252,10 @@ def test_a_shoot_without_room_steps_down_and_draws_the_same(
     again = roomy.answer("again")
     assert not serving.released, "and taken again for the next"
     pictures = [np.asarray(Image.open(made.pictures[0].path), int) for made in (merged, branch, again)]
-    assert np.abs(pictures[0] - pictures[1]).max() <= 3, "a level before JPEG"
+    # A level of a few pixels before JPEG (see test_merging.py) is a few levels of their block after it.
+    apart = np.abs(pictures[0] - pictures[1])
+    assert apart.max() <= 8
+    assert apart.mean() < 0.05
     assert np.array_equal(pictures[0], pictures[2])
 
 
