@@ -6,6 +6,8 @@ A fifth of the chat process's time in a burst of messages went into httpx; see d
 import io
 import ssl
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
 
 import aiohttp
 from telegram.error import NetworkError, TimedOut
@@ -22,6 +24,7 @@ class AiohttpRequest(BaseRequest):
     def __init__(self, certificates: ssl.SSLContext, connections: int) -> None:
         self._certificates, self._connections = certificates, connections
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, str | None] = {}  # by scheme and host
 
     @property
     def read_timeout(self) -> float:
@@ -57,7 +60,8 @@ class AiohttpRequest(BaseRequest):
         )
         try:
             session, body = self._opened(), _body(request_data)
-            async with session.request(method, url, data=body, timeout=timeout) as response:
+            proxy = self._proxy(url)
+            async with session.request(method, url, data=body, timeout=timeout, proxy=proxy) as response:
                 return response.status, await response.read()
         except TimeoutError as error:
             raise TimedOut(type(error).__name__) from None
@@ -71,9 +75,18 @@ class AiohttpRequest(BaseRequest):
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": self.USER_AGENT},
-                trust_env=True,  # proxies
             )
         return self._session
+
+    def _proxy(self, url: str) -> str | None:
+        """The environment's, looked up once. aiohttp's own `trust_env` would look for it, and for a .netrc,
+        on a thread and before every call."""
+        address = urlsplit(url)
+        where = f"{address.scheme}://{address.netloc}"
+        if where not in self._proxies:
+            avoided = proxy_bypass_environment(address.netloc)
+            self._proxies[where] = None if avoided else getproxies_environment().get(address.scheme)
+        return self._proxies[where]
 
 
 def _body(data: RequestData | None) -> aiohttp.FormData | dict[str, str] | None:

@@ -75,3 +75,22 @@ async def test_no_answer_and_no_server_without_the_address(request_: AiohttpRequ
     with pytest.raises(NetworkError) as refused:
         await request_.post("http://127.0.0.1:9/secret/x")
     assert not any("secret" in repr(error.value) for error in (late, refused))
+
+
+async def test_the_environments_proxy_is_used_but_for_what_it_leaves_out(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    root = url.removesuffix("/secret")
+    monkeypatch.setenv("http_proxy", root)  # a server like any other takes what is meant for a proxy
+    request = AiohttpRequest(httpx.create_ssl_context(), connections=2)
+    words = RequestData([RequestParameter.from_input("text", "through it")])
+    try:
+        said = await request.post("http://no.such.host.invalid/secret/echo", words)
+        assert said == {"text": "through it"}
+        monkeypatch.setenv("no_proxy", "other.invalid")
+        with pytest.raises(NetworkError):
+            await request.post("http://other.invalid/secret/echo", words)
+    finally:
+        await request.shutdown()
