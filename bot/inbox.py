@@ -133,19 +133,18 @@ class Inbox:
     def _handle(self, session: Session, seen: InboxRow, incoming: Incoming | None) -> effects.Applied:
         """The one transaction of a row."""
         row, now = seen, self._clock()
-        if not people.handled(session, id=row.id, now=now):
+        person_id = people.person_id_of(incoming.person) if incoming else row.person_id
+        if not people.handled(session, id=row.id, now=now, person_id=person_id):
             return effects.Applied()  # by another process, or taken back
         incoming = incoming or self._work_event(session, row)
         if incoming is None:  # nobody needs to know
             people.empty(session, id=row.id)
             return effects.Applied()
-        person_id = people.person_id_of(incoming.person)
         state = people.load_state(session, person_id=person_id) or new_state(person_id, incoming.person)
         state, wanted = advance(state, incoming, now, rules=self._rules, styles=self._styles)
         if any(isinstance(effect, ForgetPerson) for effect in wanted):
             people.empty(session, id=row.id)
         else:
-            people.belongs(session, id=row.id, person_id=person_id)
             people.save_state(session, person=incoming.person, state=state, now=now)
             if row.source == "platform" and not isinstance(incoming.event, Blocked):
                 outbox.unpark(session, person_id=person_id)

@@ -19,9 +19,10 @@ from bot.store.models import ConsentRow, InboxRow, PersonRow, SecretRow
 STATES: TypeAdapter[State] = TypeAdapter(State)
 # Made once: making a statement costs more than running it.
 _ROW = update(InboxRow).where(col(InboxRow.id) == bindparam("row_id"))
-_HANDLED = _ROW.where(col(InboxRow.handled_at).is_(None)).values(handled_at=bindparam("now"))
-_BELONGS = _ROW.values(person_id=bindparam("person"))
-_EMPTY = _ROW.values(payload={})
+_HANDLED = _ROW.where(col(InboxRow.handled_at).is_(None)).values(
+    handled_at=bindparam("now"), person_id=bindparam("person")
+)
+_EMPTY = _ROW.values(payload={}, person_id="")
 
 
 def person_id_of(person: Person) -> str:
@@ -77,18 +78,17 @@ def arrive(
         session.connection().execute(insert.on_conflict_do_nothing(), rows)
 
 
-def handled(session: Session, *, id: int | None, now: float) -> bool:
-    """Mark an inbox row as handled; False if it was already, or is gone. Locks it until the commit."""
-    return session.connection().execute(_HANDLED, {"row_id": id, "now": now}).rowcount == 1
+def handled(session: Session, *, id: int | None, now: float, person_id: str) -> bool:
+    """Mark an inbox row as handled, and whom it is about; False if it was already, or is gone.
 
-
-def belongs(session: Session, *, id: int | None, person_id: str) -> None:
-    """Note whom an inbox row is about."""
-    session.connection().execute(_BELONGS, {"row_id": id, "person": person_id})
+    Locks it until the commit.
+    """
+    values = {"row_id": id, "now": now, "person": person_id}
+    return session.connection().execute(_HANDLED, values).rowcount == 1
 
 
 def empty(session: Session, *, id: int | None) -> None:
-    """Forget what an inbox row said."""
+    """Forget what an inbox row said, and of whom."""
     session.connection().execute(_EMPTY, {"row_id": id})
 
 
