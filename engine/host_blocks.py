@@ -72,7 +72,7 @@ class Conveyor:
         self._crates: list[Crate] = []
         self._buffers: list[Tensor] = []
         self._held: list[int | None] = [None, None]
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._ready: list[torch.cuda.Event | None] = [None, None]
         self._current: int | None = None
 

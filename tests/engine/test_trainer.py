@@ -156,6 +156,30 @@ def test_everything_on_and_killed_many_times_all_of_its_state_is_the_same(
     )
 
 
+def test_the_optimizers_one_kernel_for_gpus_resumes_too(
+    make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exists on the CPU as well, and keeps its count of steps as another kind of tensor."""
+    plain = make(tmp_path / "plain")
+    run(plain)
+    adamw = torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *given, **more: adamw(*given, **{**more, "fused": True}))
+    straight = make(tmp_path / "straight")
+    run(straight)
+    for stop in (3, 8):
+        running = make(tmp_path / "cut")
+        run(running, stop - running.step_index)
+        running.save()
+    again = make(tmp_path / "cut")
+    assert again.resumed
+    run(again)
+    assert same(again, straight)
+    for name, tensor in straight.adapter.tensors.items():
+        torch.testing.assert_close(
+            tensor, plain.adapter.tensors[name], rtol=0, atol=0.1 * RECIPE.learning_rate
+        )
+
+
 def test_its_best_is_a_copy_and_survives_a_crash(make: Callable, tmp_path: Path) -> None:
     training = make(tmp_path)
     assert training.best is None
