@@ -1,0 +1,516 @@
+"""Engine speed at FLUX.1-dev's geometry on a GPU: diffusers as it comes, diffusers at its best, and ours.
+
+    python -m benchmarks.flux_speed            # all parts, each within its budget: under 9 minutes
+    python -m benchmarks.flux_speed --only draw switch
+    python -m benchmarks.flux_speed --tiny --device cpu    # the same code in a minute, to see that it runs
+
+Weights are random and made on the GPU; all parts run in one process on the same card, one after another. The
+adapter has rank 16 on attention and feed-forward, as ours have. Writes benchmarks/results/flux_speed.md.
+"""
+
+import argparse
+import datetime
+import gc
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+
+from engine import flow
+from engine.attention import Attention, choose, on_gpu
+from engine.float8 import FrozenFloat8Linear
+from engine.lora import TARGETS, Adapter, AdapterInfo, AdapterSlot, save_adapter
+from engine.merging import Serving
+from engine.models import Base, TextCondition
+from engine.residency import set_recompute
+from engine.shelf import AdapterShelf
+from engine.tiers import TIERS
+
+RESULT = Path(__file__).parent / "results" / "flux_speed.md"
+RANK, STEPS = 16, 28
+# Measured in bfloat16 on an H200: what a large product reaches. TFLOP of a forward pass: 12.91 GFLOP a token
+# and 4 N^2 * 3072 * 57 for attention, N with 512 tokens of text.
+PEAK_TFLOPS = 772
+FORWARD_TFLOP = {512: 21.5, 768: 41.9, 1024: 74.4}
+# Frozen linears: forward and the gradient of the input; attention's backward is 2.5 times its forward.
+TRAINING_TFLOP = {512: 2 * 19.83 + 3.5 * 1.65, 1024: 2 * 59.49 + 3.5 * 14.87}
+GOALS = "2.6 s a picture, 9 s for four; 80 ms a step at 512 px, 260 at 1024; 20 ms a switch, 150 from a file"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of the transformer, and what is drawn and trained at."""
+
+    config: dict[str, Any]
+    text_tokens: int
+    sides: tuple[int, int]  # small, large
+
+
+FLUX = Geometry({}, 512, (512, 1024))
+FLUX_CONFIG = {"guidance_embeds": True}
+TINY = Geometry(
+    {
+        "num_layers": 1,
+        "num_single_layers": 2,
+        "attention_head_dim": 32,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 32,
+        "axes_dims_rope": (8, 12, 12),
+    },
+    16,
+    (64, 128),
+)
+
+
+@dataclass
+class Bench:
+    """What all parts share."""
+
+    geometry: Geometry
+    device: torch.device
+    tiny: bool
+    deadline: float
+    rows: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """bfloat16, also on a CPU: the same rounding."""
+        return torch.bfloat16
+
+    def seconds(self, call: Callable[[], object], rounds: int = 5, warm: bool = True) -> float:
+        """Median of some calls after one that warms; of one alone where the time is short."""
+        if warm:
+            call()
+        self.wait()
+        times = []
+        for _ in range(1 if time.monotonic() > self.deadline else rounds):
+            begun = time.perf_counter()
+            call()
+            self.wait()
+            times.append(time.perf_counter() - begun)
+        return statistics.median(times)
+
+    def wait(self) -> None:
+        """Until the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def say(self, row: str) -> None:
+        """A line of the table, at once."""
+        self.rows.append(row)
+        print(row, flush=True)
+
+    def memory_gib(self) -> float:
+        """Most that was allocated since the last call."""
+        if self.device.type != "cuda":
+            return 0.0
+        most = torch.cuda.max_memory_allocated() / 2**30
+        torch.cuda.reset_peak_memory_stats()
+        return most
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+def make_transformer(bench: Bench) -> Any:
+    """Random weights of FLUX's size, made where they are used."""
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(bench.dtype)
+    try:
+        with bench.device:
+            made = FluxTransformer2DModel(**{**bench.geometry.config, **FLUX_CONFIG})
+    finally:
+        torch.set_default_dtype(before)
+    return made.to(bench.device, bench.dtype).requires_grad_(False).eval()
+
+
+def make_base(bench: Bench, transformer: Any) -> Base:
+    """As the engine has it, without encoders: `predict` alone is asked."""
+    nothing: Any = SimpleNamespace()
+    return Base(
+        nothing, transformer, nothing, nothing, nothing, nothing, nothing, bench.device, bench.dtype, TIERS[0]
+    )
+
+
+def make_text(bench: Bench, transformer: Any) -> TextCondition:
+    """Random states of a prompt, the same each time."""
+    torch.manual_seed(1)
+    config = transformer.config
+    tokens = torch.randn(bench.geometry.text_tokens, config.joint_attention_dim, device=bench.device)
+    pooled = torch.randn(config.pooled_projection_dim, device=bench.device)
+    return TextCondition(tokens.to(bench.dtype), pooled.to(bench.dtype))
+
+
+def make_adapter(bench: Bench, slot: AdapterSlot, seed: int, dtype: torch.dtype) -> Adapter:
+    """Random in both halves, a few percent of the weights' size."""
+    info = AdapterInfo(f"adapter-{seed}", f"person-{seed}", "random", RANK)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name in slot.names:
+        tensor = torch.randn(slot.shape(name, RANK), generator=generator)
+        tensors[name] = (tensor * (0.05 if name.endswith("lora_A") else 0.02)).to(bench.device, dtype)
+    return Adapter(info, tensors)
+
+
+def noise(bench: Bench, side_px: int, batch: int = 1, seed: int = 0) -> Tensor:
+    """Packed latents."""
+    tokens, generator = (side_px // 16) ** 2, torch.Generator().manual_seed(seed)
+    return torch.randn(batch, tokens, 64, generator=generator).to(bench.device)
+
+
+@torch.no_grad()
+def draw(bench: Bench, base: Base, text: TextCondition, side_px: int, pictures: int) -> Tensor:
+    """All denoising steps of some pictures, one after another as the engine does at this size."""
+    sigmas, made = flow.inference_sigmas(STEPS if not bench.tiny else 2, 1.15), noise(bench, side_px)
+    for seed in range(pictures):
+        made = noise(bench, side_px, seed=seed)
+        for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
+            velocity = base.predict(made, torch.tensor([sigma]), [text], side_px // 8, side_px // 8, 3.5)
+            made = flow.euler_step(made, velocity, sigma, after)
+    return made
+
+
+@torch.no_grad()
+def once(bench: Bench, base: Base, text: TextCondition, side_px: int) -> Tensor:
+    """One forward pass on fixed noise, for comparing."""
+    rows = side_px // 8
+    return base.predict(noise(bench, side_px), torch.tensor([0.5]), [text], rows, rows, 3.5).float()
+
+
+def relative(made: Tensor, wanted: Tensor) -> float:
+    """Relative error."""
+    return float((made - wanted).norm() / wanted.norm())
+
+
+def compile_blocks(bench: Bench, transformer: Any, dynamic: bool | None = False) -> None:
+    """As diffusers offers it. On a CPU without the code generator: what counts there is that it runs."""
+    backend = "inductor" if bench.device.type == "cuda" else "eager"
+    transformer.compile_repeated_blocks(fullgraph=True, dynamic=dynamic, backend=backend)
+
+
+def plain(transformer: Any) -> Any:
+    """The same weights in a transformer without branches and without compiled blocks."""
+    import copy
+
+    shared = (*transformer.parameters(), *transformer.buffers())
+    return copy.deepcopy(transformer, {id(tensor): tensor for tensor in shared})
+
+
+def with_peft(bench: Bench, transformer: Any, seed: int = 1) -> Any:
+    """A copy of the transformer, its weights shared, with the same adapter unfused as peft has it."""
+    from peft import LoraConfig
+
+    copied = plain(transformer)
+    copied.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights=False))
+    for name, parameter in copied.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(bench.device, torch.float32)
+    return copied
+
+
+def load_peft(transformer: Any, adapter: Adapter) -> None:
+    """The adapter's numbers into peft's branches, in their place: what hot-swapping does."""
+    parameters = dict(transformer.named_parameters())
+    with torch.no_grad():
+        for name, tensor in adapter.tensors.items():
+            parameters[f"{name}.default.weight"].copy_(tensor)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def part_draw(bench: Bench, transformer: Any, float8: bool) -> None:
+    """Pictures at the large side: eager and unfused, compiled and hot-swapped, merged and compiled."""
+    side, text = bench.geometry.sides[1], make_text(bench, transformer)
+    pristine = plain(transformer)
+    slot = AdapterSlot(transformer)
+    base, one = make_base(bench, transformer), make_adapter(bench, slot, 1, bench.dtype)
+    unfused = with_peft(bench, pristine)
+    load_peft(unfused, one)
+    for parameter in (p for n, p in unfused.named_parameters() if "lora_" in n):
+        parameter.data = parameter.data.to(bench.dtype)  # the pipeline loads an adapter in its own type
+    eager = make_base(bench, unfused)
+    exact = once(bench, eager, text, side)
+    first = _draw_row(bench, "diffusers eager, unfused", eager, text, exact, None)
+    compile_blocks(bench, unfused)
+    second = _draw_row(bench, "diffusers compiled, hot-swapped", eager, text, exact, first)
+    del unfused, eager
+    attention = _attention(bench, transformer)
+    for fp8 in (False, True) if float8 else (False,):
+        serving = Serving(base, slot, float8=fp8)
+        serving.around = attention.while_drawing
+        compile_blocks(bench, serving.base.transformer)
+        with serving.holding(one):
+            label = f"ours: merged, compiled{', float8' if fp8 else ''}"
+            _draw_row(bench, label, serving.base, text, exact, first, second)
+        del serving
+        free(bench)
+
+
+def _draw_row(
+    bench: Bench,
+    label: str,
+    base: Base,
+    text: TextCondition,
+    exact: Tensor,
+    *others: float | None,
+) -> float:
+    """Measured pictures; also the ratio to what came before. Returns seconds of one picture."""
+    side = bench.geometry.sides[1]
+    begun = time.perf_counter()
+    error = relative(once(bench, base, text, side), exact)
+    bench.wait()
+    warm = time.perf_counter() - begun
+    single = bench.seconds(lambda: draw(bench, base, text, side, 1), rounds=2, warm=False)
+    four = bench.seconds(lambda: draw(bench, base, text, side, 4), rounds=1, warm=False)
+    share = FORWARD_TFLOP[1024] * STEPS / single / PEAK_TFLOPS
+    ratios = " ".join(f"{other / single:.2f}x" for other in others if other is not None) or "1"
+    bench.say(
+        f"| {label} | {single:.2f} | {four:.2f} | {share:.0%} | {ratios} | {error:.4f} | {warm:.0f}"
+        f" | {bench.memory_gib():.0f} |"
+    )
+    return single
+
+
+def part_train(bench: Bench, transformer: Any, float8: bool) -> None:
+    """Training steps at both sides: diffusers' recipe with checkpointing, and ours."""
+    for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
+        theirs = with_peft(bench, transformer)
+        theirs.enable_gradient_checkpointing()
+        trained = [p for n, p in theirs.named_parameters() if "lora_" in n]
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        # Its branches and their gradients in float32, beside bfloat16, as its script trains them.
+        step = _training_step(bench, make_base(bench, theirs), trained, side, fused=False)
+        _train_row(bench, f"diffusers' recipe, {name} px", name, step)
+        del theirs, trained, step
+        free(bench)
+    slot = AdapterSlot(transformer)
+    base, attention = make_base(bench, transformer), _attention(bench, transformer)
+    attention.use_for_training()
+    set_recompute(transformer, False)
+    exact = _gradient(bench, base, slot)
+    compile_blocks(bench, transformer, dynamic=None)
+    for fp8 in (False, True) if float8 else (False,):
+        if fp8:
+            slot.compute_with(FrozenFloat8Linear)
+        error = relative(_gradient(bench, base, slot), exact)
+        bench.notes.append(
+            f"Gradient{' in float8' if fp8 else ''} against eager: relative error {error:.4f}."
+        )
+        for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
+            one = make_adapter(bench, slot, 1, torch.float32)
+            with slot.holding(one):
+                step = _training_step(bench, base, slot.parameters, side, fused=True)
+                label = f"ours{', float8' if fp8 else ''}, {name} px"
+                _train_row(bench, label, name, step)
+            free(bench)
+
+
+def _training_step(
+    bench: Bench, base: Base, parameters: list[torch.nn.Parameter], side_px: int, fused: bool
+) -> Callable[[], None]:
+    text, clean = make_text(bench, base.transformer), noise(bench, side_px, seed=3)
+    target, sigma, rows = noise(bench, side_px, seed=4), torch.tensor([0.6]), side_px // 8
+    fused = fused and bench.device.type == "cuda"
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=fused or None)
+
+    def step() -> None:
+        noised = flow.noised(clean, target, sigma.to(bench.device))
+        predicted = base.predict(noised, sigma, [text], rows, rows, 1.0)
+        flow.velocity_loss(predicted, clean, target).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _gradient(bench: Bench, base: Base, slot: AdapterSlot) -> Tensor:
+    """Of the adapter's numbers at the small side, in one vector."""
+    side, text = bench.geometry.sides[0], make_text(bench, base.transformer)
+    with slot.holding(make_adapter(bench, slot, 1, torch.float32)):
+        predicted = base.predict(noise(bench, side), torch.tensor([0.6]), [text], side // 8, side // 8, 1.0)
+        flow.velocity_loss(predicted, noise(bench, side, seed=3), noise(bench, side, seed=4)).backward()
+        return torch.cat([each.grad.flatten() for each in slot.parameters if each.grad is not None])
+
+
+def _train_row(bench: Bench, label: str, name: int, step: Callable[[], None]) -> None:
+    begun = time.perf_counter()
+    step()
+    bench.wait()
+    warm = time.perf_counter() - begun
+    seconds = bench.seconds(step, rounds=10)
+    share = TRAINING_TFLOP[name] / seconds / PEAK_TFLOPS
+    bench.say(f"| {label} | {seconds * 1000:.0f} | {share:.0%} | {warm:.0f} | {bench.memory_gib():.0f} |")
+
+
+def part_switch(bench: Bench, transformer: Any) -> None:
+    """From one person to another: at hand on the GPU, from the host's memory, from a file."""
+    slot = AdapterSlot(transformer)
+    base = make_base(bench, transformer)
+    serving = Serving(base, slot)
+    people = [make_adapter(bench, slot, seed, bench.dtype) for seed in (1, 2)]
+    turn = [0]
+
+    def merge(get: Callable[[int], Adapter]) -> None:
+        turn[0] += 1
+        with serving.holding(get(turn[0] % 2)):
+            pass
+
+    bench.say(f"| at hand, merged | {bench.seconds(lambda: merge(lambda i: people[i])) * 1000:.1f} |")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{seed}.safetensors" for seed in (1, 2)]
+        for path, person in zip(paths, people, strict=True):
+            save_adapter(path, person, bench.dtype)
+        size = 1 << 20
+        for label, host in (("from the host's memory", 4 << 30), ("from a file", 0)):
+            shelf = AdapterShelf(slot, "random", bench.device, bench.dtype, size, host)
+
+            def get(index: int, shelf: AdapterShelf = shelf) -> Adapter:
+                return shelf.get(f"adapter-{index + 1}", paths[index])
+
+            milliseconds = bench.seconds(lambda: merge(get)) * 1000
+            bench.say(f"| {label}, read and merged | {milliseconds:.1f} |")
+    fresh = Serving(base, slot)
+    for _ in range(20 if bench.tiny else 100):
+        merge(lambda i: people[i])
+    with serving.holding(people[0]), fresh.holding(people[0]):
+        mine, theirs = serving.base.transformer.state_dict(), fresh.base.transformer.state_dict()
+        same = all(torch.equal(weight, theirs[name]) for name, weight in mine.items())
+    bench.notes.append(f"After {turn[0]} switches the weights are bit for bit a fresh merge's: {same}.")
+
+
+def _attention(bench: Bench, transformer: Any) -> Attention:
+    if bench.device.type != "cuda":
+        return Attention()
+    config = transformer.config
+    tokens = (bench.geometry.sides[1] // 16) ** 2 + bench.geometry.text_tokens
+    heads, width = config.num_attention_heads, config.attention_head_dim
+    chosen = choose(bench.device, bench.dtype, heads, width, tokens, on_gpu)
+    bench.notes.append(
+        f"Attention by measurement: {chosen.training} in training, {chosen.drawing} in drawing."
+    )
+    return chosen
+
+
+# ---------------------------------------------------------------- the program
+
+
+HEADS = {
+    "draw": "| 28 steps, 1024 px, rank 16 | 1 picture, s | 4 pictures, s | of the limit | times as fast as"
+    " the rows above | relative error | first call, s | GiB |\n|---|---|---|---|---|---|---|---|",
+    "train": "| training step, rank 16 | ms | of the limit | first call, s | GiB |\n|---|---|---|---|---|",
+    "switch": "| switching people | ms |\n|---|---|",
+}
+
+
+def free(bench: Bench) -> None:
+    """Give back what nobody holds."""
+    gc.collect()
+    if bench.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def surviving(bench: Bench, part: str) -> Iterator[None]:
+    """What goes wrong in one part must not cost the others."""
+    begun = time.monotonic()
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - said, and the next part runs
+        traceback.print_exc()
+        bench.say(f"| {part} failed: {type(error).__name__}: {str(error)[:200]} |")
+    finally:
+        bench.notes.append(f"{part}: {time.monotonic() - begun:.0f} s.")
+        torch._dynamo.reset()
+        free(bench)
+
+
+def run(bench: Bench, parts: list[str], float8: bool, budget: float) -> None:
+    """Each part with a transformer of its own, while there is time."""
+    ends = time.monotonic() + budget
+    torch._dynamo.config.recompile_limit = 64
+    for place, part in enumerate(parts):
+        left = ends - time.monotonic()
+        if left < 20 and not bench.tiny:
+            bench.notes.append(f"{part} was left out: no time.")
+            continue
+        bench.deadline = time.monotonic() + left / (len(parts) - place)
+        bench.say(f"\n{HEADS[part]}")
+        # Its backward pass ended processes: whoever trains goes without.
+        torch.backends.cuda.enable_cudnn_sdp(part != "train")
+        with surviving(bench, part):
+            transformer = make_transformer(bench)
+            bench.memory_gib()
+            with torch.no_grad() if part != "train" else nullcontext():
+                if part == "draw":
+                    part_draw(bench, transformer, float8)
+                elif part == "train":
+                    part_train(bench, transformer, float8)
+                else:
+                    part_switch(bench, transformer)
+            del transformer
+        if not bench.tiny:
+            RESULT.write_text(page(bench))
+
+
+def page(bench: Bench) -> str:
+    """What is written down."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    name = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else platform.machine()
+    versions = ", ".join(f"{each} {version(each)}" for each in ("torch", "diffusers", "peft"))
+    return "\n".join(
+        [
+            "# Engine speed at FLUX.1-dev's geometry",
+            "",
+            f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit}, {name}, {versions}. Random"
+            f" weights{', TINY: the figures mean nothing' if bench.tiny else ''}. The limit is {PEAK_TFLOPS}"
+            " TFLOP/s in bfloat16. Again: `python -m benchmarks.flux_speed`.",
+            "",
+            f"Goals: {GOALS}.",
+            *bench.rows,
+            "",
+            *(f"- {note}" for note in bench.notes),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=sorted(HEADS), default=["draw", "switch", "train"])
+    parser.add_argument("--no-float8", action="store_true", help="leave float8 out")
+    parser.add_argument("--budget", type=float, default=500, help="seconds for all parts")
+    parser.add_argument("--tiny", action="store_true", help="a small geometry, to see that it runs")
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args()
+    geometry = TINY if options.tiny else FLUX
+    bench = Bench(geometry, torch.device(options.device), options.tiny, time.monotonic() + options.budget)
+    run(bench, options.only, not options.no_float8, options.budget)
+    print(f"\n{page(bench)}")
+
+
+if __name__ == "__main__":
+    main()
