@@ -46,11 +46,11 @@ class Attention:
             yield
 
     def use_for_training(self) -> None:
-        """For everything else in this process."""
+        """In all of this process. Kernels after it stay: an autoencoder's wide heads need them."""
         if self.training is not None:
             torch.backends.cuda.enable_flash_sdp(self.training == "flash")
-            torch.backends.cuda.enable_mem_efficient_sdp(self.training == "efficient")
-            torch.backends.cuda.enable_math_sdp(True)  # small autoencoders need it
+            torch.backends.cuda.enable_mem_efficient_sdp(self.training in ("flash", "efficient"))
+            torch.backends.cuda.enable_math_sdp(True)
 
 
 def choose(

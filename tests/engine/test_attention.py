@@ -67,3 +67,25 @@ def test_the_choice_for_drawing_ends_with_it() -> None:
     with Attention(drawing="math").while_drawing():
         assert not torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.cuda.flash_sdp_enabled() == before
+
+
+@pytest.fixture
+def switches():
+    """As they were, afterwards."""
+    cuda = torch.backends.cuda
+    before = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.math_sdp_enabled()
+    yield
+    cuda.enable_flash_sdp(before[0])
+    cuda.enable_mem_efficient_sdp(before[1])
+    cuda.enable_math_sdp(before[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("flash", (True, True, True)), ("efficient", (False, True, True)), ("math", (False, False, True))],
+)
+def test_in_training_no_kernel_goes_before_the_chosen_one(switches, name: str, left: tuple) -> None:
+    """torch prefers flash to efficient to math; those after it take the shapes that it does not."""
+    Attention(training=name).use_for_training()
+    cuda = torch.backends.cuda
+    assert (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.math_sdp_enabled()) == left
