@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 BATCH_MAX = 64  # functions in one commit
 BUSY_SECONDS = 30.0  # how long SQLite waits for another process's transaction
-# Every call into SQLite lets go of the interpreter's lock and may wait so long to get it back, a dozen times a
-# message: with half a millisecond a burst of 200 messages takes a quarter longer.
+# Every call into SQLite lets go of the interpreter's lock and may wait so long to get it back, a dozen times
+# a message: with half a millisecond a burst of 200 messages takes a quarter longer.
 SWITCH_SECONDS = 0.00002
 OUTAGE_SECONDS = 1.0  # between attempts while it does not answer
 _MIGRATION_LOCK = 0x6C696B65  # any number, the same in every process

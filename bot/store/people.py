@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, col, delete, select
@@ -23,6 +23,13 @@ _HANDLED = _ROW.where(col(InboxRow.handled_at).is_(None)).values(
     handled_at=bindparam("now"), person_id=bindparam("person")
 )
 _EMPTY = _ROW.values(payload={}, person_id="")
+_STATE = select(PersonRow.state).where(PersonRow.id == bindparam("person"))
+_REMEMBER = (
+    update(PersonRow)
+    .where(col(PersonRow.id) == bindparam("person"))
+    .values(state=bindparam("new_state"), seen_at=bindparam("now"))
+)
+_MEET = insert(PersonRow)
 
 
 def person_id_of(person: Person) -> str:
@@ -32,26 +39,18 @@ def person_id_of(person: Person) -> str:
 
 def load_state(session: Session, *, person_id: str) -> State | None:
     """What the conversation remembers of a person."""
-    row = session.get(PersonRow, person_id)
-    return STATES.validate_python(row.state) if row else None
+    known = session.connection().execute(_STATE, {"person": person_id}).scalar_one_or_none()
+    return None if known is None else STATES.validate_python(known)
 
 
-def save_state(session: Session, *, person: Person, state: State, now: float) -> PersonRow:
+def save_state(session: Session, *, person: Person, state: State, now: float) -> None:
     """Remember; the first time makes the person."""
-    row = session.get(PersonRow, state.person_id)
-    if row is None:
-        row = PersonRow(
-            id=state.person_id,
-            platform=person.platform,
-            user_id=person.user_id,
-            state={},
-            created_at=now,
-            seen_at=now,
-        )
-    row.state, row.seen_at = STATES.dump_python(state, mode="json"), now
-    session.add(row)
-    session.flush()
-    return row
+    connection, memory = session.connection(), STATES.dump_python(state, mode="json")
+    known = {"person": state.person_id, "new_state": memory, "now": now}
+    if connection.execute(_REMEMBER, known).rowcount:
+        return
+    who = {"id": state.person_id, "platform": person.platform, "user_id": person.user_id}
+    connection.execute(_MEET, {**who, "state": memory, "created_at": now, "seen_at": now})
 
 
 def folder(session: Session, *, person_id: str) -> str:

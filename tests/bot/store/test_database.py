@@ -122,6 +122,7 @@ async def test_a_cancelled_wait_costs_the_others_nothing(database: Database) -> 
     kept = asyncio.create_task(database.run(add("kept")))
     await asyncio.sleep(0)
     dropped.cancel()
+    await asyncio.wait({dropped})  # cancelled while it waits, not while it is written
     hold.go.set()
     await asyncio.gather(holding, kept)
     assert await database.read(keys) == ["kept"]
