@@ -7,7 +7,7 @@ import io
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from telegram.error import NetworkError, TimedOut
@@ -84,8 +84,8 @@ class AiohttpRequest(BaseRequest):
         address = urlsplit(url)
         where = f"{address.scheme}://{address.netloc}"
         if where not in self._proxies:
-            avoided = proxy_bypass_environment(address.netloc)
-            self._proxies[where] = None if avoided else getproxies_environment().get(address.scheme)
+            avoided = proxy_bypass(address.netloc)
+            self._proxies[where] = None if avoided else getproxies().get(address.scheme)
         return self._proxies[where]
 
 
