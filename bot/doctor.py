@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bot import embedded
-from bot.config import Settings, load
+from bot.config import Settings, TelegramSettings, load
 from bot.errors import OperatorError
 from bot.store.blobs import installation_secret
 from bot.store.database import Database
@@ -87,7 +87,10 @@ def tokens(settings: Settings) -> Iterator[Finding]:
 
 
 def _webhook(settings: Settings) -> Finding:
-    if not settings.telegram.webhook_url.startswith("https://"):
+    own_server = (
+        settings.telegram.api_url != TelegramSettings().api_url
+    )  # may call plain http on its own network
+    if not settings.telegram.webhook_url.startswith(("https://", "http://") if own_server else "https://"):
         remedy = "Set [telegram] webhook_url to the public https address, or mode to polling"
         return Finding("Telegram webhook", Verdict.MISSING, "no https address", remedy)
     return Finding("Telegram webhook", Verdict.OK, settings.telegram.webhook_url)

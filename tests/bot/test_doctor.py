@@ -46,6 +46,14 @@ def test_a_webhook_needs_an_address(tmp_path: Path) -> None:
     assert [finding.verdict for finding in doctor.tokens(settings)] == [Verdict.OK, Verdict.MISSING]
 
 
+def test_an_own_bot_api_server_may_call_plain_http(tmp_path: Path) -> None:
+    hook = {"mode": "webhook", "webhook_url": "http://bot.local"}
+    own = {**hook, "api_url": "http://api.local:8081"}
+    for telegram, verdict in ((hook, Verdict.MISSING), (own, Verdict.OK)):
+        settings = settings_with(tmp_path, secrets={"TELEGRAM_TOKEN": TELEGRAM}, telegram=telegram)
+        assert list(doctor.tokens(settings))[-1].verdict is verdict
+
+
 def test_an_unconfirmed_licence(tmp_path: Path) -> None:
     finding = doctor.licence(settings_with(tmp_path, engine={"base": "flux1-dev"}))
     assert finding.verdict is Verdict.MISSING
