@@ -87,9 +87,7 @@ def tokens(settings: Settings) -> Iterator[Finding]:
 
 
 def _webhook(settings: Settings) -> Finding:
-    own_server = (
-        settings.telegram.api_url != TelegramSettings().api_url
-    )  # may call plain http on its own network
+    own_server = settings.telegram.api_url != TelegramSettings().api_url  # may call plain http
     if not settings.telegram.webhook_url.startswith(("https://", "http://") if own_server else "https://"):
         remedy = "Set [telegram] webhook_url to the public https address, or mode to polling"
         return Finding("Telegram webhook", Verdict.MISSING, "no https address", remedy)
