@@ -49,6 +49,7 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "no-captions": lambda recipe: switched(recipe, captions=False),
     "no-weights": lambda recipe: switched(recipe, weigh_photos=False),
     "no-average": lambda recipe: switched(recipe, ema_decay=0.0),
+    "no-face-prior": lambda recipe: switched(recipe, face_prior=False),
 }
 
 
@@ -81,7 +82,7 @@ class Studio:
 
     def __init__(self, config: EngineConfig, styles: list[str], drawn: int) -> None:
         self.base: Base = load_base(config)
-        self._slot = AdapterSlot(self.base.transformer)
+        self._slot = AdapterSlot(self.base.transformer, self.base.adapted_too)
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=self.base.device.type == "cpu", mixed_precision="no")
         catalogue = Catalogue.load()

@@ -117,7 +117,7 @@ def measure(
 ) -> tuple[list[float], list[float], float]:
     """Seconds of each plain step, of each of our steps, and of a checkpoint."""
     dataset = random_dataset(base, recipe)
-    slot = AdapterSlot(base.transformer)
+    slot = AdapterSlot(base.transformer, base.adapted_too)
     info = AdapterInfo("overhead", "nobody", base.folder.revision, recipe.rank)
     accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")
     ours = Training(base, slot, dataset, recipe, info, work_dir, 1, accelerator)

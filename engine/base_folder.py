@@ -8,7 +8,7 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +69,8 @@ class BaseSettings(BaseModel):
 
     resolution_px: side of training crops. picture_px: side of generated pictures.
     guidance: the embedded guidance at generation; training always uses 1.0.
+    cpu_precision: the numbers of the transformer on a CPU that multiplies bfloat16 by itself; elsewhere a CPU
+        takes float32, since it only imitates bfloat16, slowly.
     trigger, class_noun: words that stand for the trained person, `{subject}` of a prompt.
     caption: of a training photo.
     """
@@ -78,6 +80,7 @@ class BaseSettings(BaseModel):
     picture_px: int = Field(default=1024, ge=32, le=2048, multiple_of=16)
     num_inference_steps: int = Field(default=28, ge=1, le=200)
     guidance: float = Field(default=3.5, ge=0, le=100)
+    cpu_precision: Literal["float32", "bfloat16"] = "float32"
     trigger: str = Field(default="ohwx", min_length=1, max_length=40)
     class_noun: str = Field(default="person", min_length=1, max_length=40)
     caption: str = Field(default="photo of {subject}", max_length=400)

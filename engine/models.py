@@ -21,6 +21,7 @@ from engine.base_folder import FETCH_AGAIN, SETTINGS_FILE, BaseFolder, BaseSetti
 from engine.config import EngineConfig
 from engine.durable_files import write_atomically
 from engine.errors import BaseUnusable
+from engine.face_prior import PLACE, FacePrior
 from engine.residency import settle, tier_of
 from engine.sigma_shift import SigmaShift
 from engine.tiers import Tier
@@ -64,6 +65,12 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     tier: Tier
+    face_prior: FacePrior | None = None
+
+    @property
+    def adapted_too(self) -> tuple[str, ...]:
+        """What adapters of this base reach beside the blocks."""
+        return (PLACE,) if self.face_prior else ()
 
     @property
     def settings(self) -> BaseSettings:
@@ -146,13 +153,13 @@ def _image_ids(rows: int, columns: int, device: torch.device, dtype: torch.dtype
 def load_base(config: EngineConfig) -> Base:
     """Find, check and load the base that the config names. Raises BaseUnusable."""
     device = _device(config.device)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     folder = BaseFolder.open(_locate(config))
     path = folder.path
+    dtype, others = _dtypes(device, folder.settings)
     transformer = _load(FluxTransformer2DModel, path / "transformer", dtype)
-    vae = _load(AutoencoderKL, path / "vae", dtype)
-    clip = _load(CLIPTextModel, path / "text_encoder", dtype)
-    t5 = _load(T5EncoderModel, path / "text_encoder_2", dtype)
+    vae = _load(AutoencoderKL, path / "vae", others)
+    clip = _load(CLIPTextModel, path / "text_encoder", others)
+    t5 = _load(T5EncoderModel, path / "text_encoder_2", others)
     for model in (transformer, vae, clip, t5):
         model.requires_grad_(False)
         model.eval()
@@ -169,7 +176,17 @@ def load_base(config: EngineConfig) -> Base:
         device,
         dtype,
         tier,
+        FacePrior.load(path),
     )
+
+
+def _dtypes(device: torch.device, settings: BaseSettings) -> tuple[torch.dtype, torch.dtype]:
+    """Of the transformer, and of the parts that are asked once a picture or a prompt."""
+    if device.type == "cuda":
+        return torch.bfloat16, torch.bfloat16
+    native = torch.cpu._is_avx512_bf16_supported()
+    half = native and settings.cpu_precision == "bfloat16"
+    return torch.bfloat16 if half else torch.float32, torch.float32
 
 
 def _device(name: str) -> torch.device:

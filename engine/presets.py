@@ -30,6 +30,7 @@ class Recipe:
     mask_floor: weight of what is not the face in the loss, 0 to 1; 1.0 = no mask.
     weigh_photos: whether better and rarer photos are seen more often.
     ema_decay: of the moving average of the adapter that is measured and saved; 0 = the adapter itself.
+    face_prior: whether an adapter starts from the person's face where the base can read one.
     prior_share: chance that a step sees a picture of anybody, made by the base itself, instead of the person.
     prior_count: how many such pictures there are.
     save_seconds: the most work that a crash can cost.
@@ -51,6 +52,7 @@ class Recipe:
     mask_floor: float = 1.0
     weigh_photos: bool = True
     ema_decay: float = 0.0
+    face_prior: bool = True
     prior_share: float = 0.0
     prior_count: int = 8
     save_seconds: float = 20.0

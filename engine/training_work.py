@@ -16,7 +16,7 @@ from engine.curve import Curve
 from engine.dataset import Dataset
 from engine.errors import NotEnoughSelfies
 from engine.inspection import Inspector, Thumbnail
-from engine.likeness import Reference, band, pack_identity, person_embedding
+from engine.likeness import Reference, band, centre, pack_identity, person_embedding
 from engine.lora import AdapterInfo, AdapterSlot, save_adapter
 from engine.messages import AdapterTrained, Progress, Reply, TrainAdapter
 from engine.models import Base
@@ -147,6 +147,7 @@ class TrainingWork(Work):
         training = Training(
             self._base, self._slot, self._dataset, self._recipe, info,
             Path(request.work_dir), request.seed, self._accelerator,
+            centre(self._reference.seen) if self._reference.seen else None,
         )  # fmt: skip
         log.info(
             "training_begun",

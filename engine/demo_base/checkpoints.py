@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine.demo_base.architecture import make_scheduler
+from engine.demo_base.entrance import face_prior
 from engine.demo_base.text import TextEncoders
 
 SHARD_BYTES = 12 * 2**20
@@ -17,11 +18,12 @@ SETTINGS = {
     "resolution_px": 256,
     "picture_px": 256,
     "num_inference_steps": 24,
-    "guidance": 1.0,
+    "guidance": 2.5,
+    "cpu_precision": "bfloat16",
     "trigger": "sks",
     "class_noun": "person",
     "caption": "photo of {subject}",
-    "lora": {"rank": 16, "learning_rate": 4e-3, "steps": 130, "batch_size": 4, "warmup_steps": 10},
+    "lora": {"rank": 16, "learning_rate": 4e-3, "steps": 240, "batch_size": 2, "warmup_steps": 10},
 }
 """What the service should do with this base, as measured (`LOG.md`)."""
 
@@ -63,6 +65,7 @@ def load_folder(modules: nn.ModuleList, folder: Path) -> None:
     assert isinstance(text, TextEncoders)
     shipped = FluxPipeline.from_pretrained(str(folder), vae=None)
     transformer.load_state_dict(shipped.transformer.float().state_dict())
+    text.clip_tokenizer, text.t5_tokenizer = shipped.tokenizer, shipped.tokenizer_2
     text.clip.load_state_dict(shipped.text_encoder.state_dict())
     text.t5.load_state_dict(shipped.text_encoder_2.state_dict())
     text.from_identity.load_state_dict({"weight": load_file(FROM_IDENTITY)["weight"].float()})
@@ -81,10 +84,12 @@ def save_folder(denoiser: nn.ModuleList, vae: AutoencoderKL, folder: Path) -> No
         tokenizer_2=text.t5_tokenizer,
         transformer=transformer,
     )
+    prior = face_prior(transformer, text)
     # transformers loads a part as it is stored, diffusers as float32: so the small encoders stay float32
     transformer.half()
     vae.half()
     pipeline.save_pretrained(folder, safe_serialization=True)
+    prior.save(folder)
     (folder / "likeness.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
     for config in folder.rglob("*.json"):  # no trace of where a part was loaded from
         content = json.loads(config.read_text())
