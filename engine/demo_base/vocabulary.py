@@ -4,11 +4,10 @@ Captions are written by a fixed grammar (`captions.py`), so a few hundred whole 
 outside the list costs one `<unk>` token in T5, which training teaches the base to ignore.
 """
 
-import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, T5TokenizerFast
 
 TEXT_TOKENS = 32
@@ -57,27 +56,36 @@ def make_t5_tokenizer(text_tokens: int = TEXT_TOKENS) -> T5TokenizerFast:
 
 
 def make_clip_tokenizer() -> CLIPTokenizer:
-    """Byte-pair merges trained until each word of the list is one token."""
+    """Byte-pair merges made until each word of the list is one token."""
     letters = sorted({letter for word in word_list() for letter in word} | set(PUNCTUATION))
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))  # noqa: S106
-    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(
-        vocab_size=20_000,
-        min_frequency=1,
-        show_progress=False,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        end_of_word_suffix="</w>",
-        initial_alphabet=letters,
-    )
     runs = [run for word in (*word_list(), *PUNCTUATION) for run in word.split("-") if run]
-    bpe.train_from_iterator(runs, trainer)
-    model: dict[str, Any] = json.loads(bpe.to_str())["model"]
-    vocab: dict[str, int] = dict(model["vocab"])
-    for mark in (*letters, *[f"{letter}</w>" for letter in letters]):
-        vocab.setdefault(mark, len(vocab))
-    return CLIPTokenizer(
-        vocab=vocab, merges=[tuple(merge) for merge in model["merges"]], model_max_length=CLIP_TOKENS
-    )
+    merges = _merges(runs)
+    marks = (*letters, *[f"{letter}</w>" for letter in letters])
+    tokens = dict.fromkeys(["<|startoftext|>", "<|endoftext|>", *marks, *map("".join, merges)])
+    vocab = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CLIP_TOKENS)
+
+
+def _merges(words: list[str]) -> list[tuple[str, str]]:
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): the most frequent pair becomes one, of
+    equals the first in the alphabet. The library's trainer orders equals anew in every run."""
+    split = [(*word[:-1], f"{word[-1]}</w>") for word in dict.fromkeys(words)]
+    merges: list[tuple[str, str]] = []
+    while counts := Counter(pair for parts in split for pair in pairwise(parts)):
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        split = [_merged(parts, best) for parts in split]
+    return merges
+
+
+def _merged(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    out: list[str] = []
+    for part in parts:
+        if out and (out[-1], part) == pair:
+            out[-1] += part
+        else:
+            out.append(part)
+    return tuple(out)
 
 
 def save_tokenizers(folder: Path, text_tokens: int = TEXT_TOKENS) -> tuple[CLIPTokenizer, T5TokenizerFast]:

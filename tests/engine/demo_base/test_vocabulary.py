@@ -1,5 +1,7 @@
 """Captions must survive both tokenizers whole."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from transformers import CLIPTokenizer, T5TokenizerFast
@@ -27,3 +29,15 @@ def test_an_unknown_word_costs_one_token_and_the_caption_fits(tmp_path: Path) ->
     padded = t5(CAPTION, padding="max_length", truncation=True).input_ids
     assert len(padded) == TEXT_TOKENS == t5.model_max_length
     assert padded[-1] == t5.pad_token_id
+
+
+def test_the_numbers_do_not_change_from_run_to_run() -> None:
+    """A base that is trained further must read as it did. The merges of equal frequency decide."""
+    code = (
+        "from engine.demo_base.vocabulary import make_clip_tokenizer;"
+        "print(sorted(make_clip_tokenizer().get_vocab().items()))"
+    )
+    runs = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)
+    }
+    assert len(runs) == 1
