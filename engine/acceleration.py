@@ -53,7 +53,7 @@ class Acceleration:
     @property
     def recompiles(self) -> int:
         """Graphs that were compiled since the warm-up, while somebody waited: 0 if all is well."""
-        return _graphs() - self._warmed_at
+        return _graphs() - self._warmed_at if self.compiles else 0
 
     def start(self, backend: str = "inductor") -> None:
         """Set everything up and warm it: seconds where it was compiled before, minutes where not."""
@@ -65,12 +65,12 @@ class Acceleration:
             torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
             _compile(self._resources, backend)
             self._warm_up()
-        self._warmed_at = _graphs()
+            self._warmed_at = _graphs()
         log.info(
             "engine_warm",
             extra={
                 "seconds": round(time.monotonic() - begun, 1),
-                "compiled": self._warmed_at if self.compiles else 0,
+                "compiled": self._warmed_at,
                 "attention": [self.attention.training, self.attention.drawing],
             },
         )
@@ -135,5 +135,6 @@ def _ask(
 
 
 def _graphs() -> int:
+    """Compiled so far. Asked only where something is: the compiler takes seconds to import."""
     counters: Any = torch._dynamo.utils.counters
     return int(counters["stats"]["unique_graphs"])
