@@ -107,8 +107,7 @@ class Acceleration:
     def _adapter(self, dtype: torch.dtype) -> Adapter:
         info = AdapterInfo(WARM_UP.adapter_id, WARM_UP.person_id, "", self._recipe.rank)
         fresh = self._resources.slot.fresh(info, torch.Generator().manual_seed(0))
-        device = self._resources.base.device
-        return Adapter(info, {name: tensor.to(device, dtype) for name, tensor in fresh.tensors.items()})
+        return fresh.to(self._resources.base.device, dtype)
 
 
 def _compile(resources: Resources, backend: str) -> None:

@@ -78,6 +78,10 @@ class Adapter:
     info: AdapterInfo
     tensors: dict[str, Tensor]
 
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Adapter":
+        """The same there, in that type."""
+        return Adapter(self.info, {name: each.to(device, dtype) for name, each in self.tensors.items()})
+
 
 class AdapterSlot:
     """The base's LoRA branches. Not for several threads."""

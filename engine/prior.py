@@ -55,7 +55,7 @@ class PriorPictures:
         }
         # A fresh adapter changes nothing: this is the base itself.
         info = AdapterInfo("", "", base.folder.revision, rank=1)
-        nobody = slot.fresh(info, torch.Generator().manual_seed(SEED)) if missing else None
+        nobody = slot.fresh(info, torch.Generator().manual_seed(SEED)).to(base.device) if missing else None
         self._drawing = Drawing(base, slot, nobody, frame, missing, self._take) if nobody else None
 
     @property

@@ -57,6 +57,13 @@ def test_none_are_made_where_none_are_wanted(base, slot, tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+def test_they_are_drawn_where_the_base_is(base, slot, tmp_path: Path) -> None:
+    """A branch on the CPU beside linears on a GPU would not compute."""
+    elsewhere = replace(base, device=torch.device("meta"))
+    nobody = PriorPictures(elsewhere, slot, RECIPE, tmp_path)._drawing._adapter
+    assert {tensor.device.type for tensor in nobody.tensors.values()} == {"meta"}
+
+
 def test_after_a_crash_only_the_missing_are_drawn_and_all_are_the_same(
     base, slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
