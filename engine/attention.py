@@ -67,14 +67,16 @@ def choose(
 
 
 def _fastest(kernels: dict[str, SDPBackend], inputs: list[Tensor], measure: Measure) -> str | None:
+    # Of the first head alone: all of FLUX's heads take 8 GB in the plain computation, more than there may be.
+    first = [each.detach()[:, :1].float().requires_grad_(each.requires_grad) for each in inputs]
     with sdpa_kernel(SDPBackend.MATH):
-        exact = _run([each.detach().float().requires_grad_(each.requires_grad) for each in inputs])
+        exact = _run(first)
     seconds: dict[str, float] = {}
     for name, kernel in kernels.items():
         try:
             with sdpa_kernel(kernel):
                 made = _run(inputs)
-                if all(_near(a, b) for a, b in zip(made, exact, strict=True)):
+                if all(_near(a[:, :1], b) for a, b in zip(made, exact, strict=True)):
                     seconds[name] = measure(lambda: _run(inputs))
         except RuntimeError as error:
             log.info("attention_kernel_left_out", extra={"kernel": name, "problem": str(error)[:200]})

@@ -50,6 +50,21 @@ def test_one_that_computes_nonsense_is_left_out(monkeypatch: pytest.MonkeyPatch)
     assert "flash" not in (chosen.training, chosen.drawing)
 
 
+def test_where_the_plain_computation_of_all_heads_has_no_room_the_others_are_chosen_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a small card."""
+    original = module.scaled_dot_product_attention
+
+    def crowded(query: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        if query.shape[1] > 1 and not torch.backends.cuda.flash_sdp_enabled():
+            raise torch.OutOfMemoryError("no room for all scores")
+        return original(query, *others)
+
+    monkeypatch.setattr(module, "scaled_dot_product_attention", crowded)
+    assert choose(CPU, torch.float32, 2, 16, 32, measured([1.0] * 9)) == Attention("flash", "flash")
+
+
 def test_cudnn_is_never_offered_for_training() -> None:
     assert "cudnn" in module.DRAWING
     assert "cudnn" not in module.TRAINING
