@@ -219,7 +219,7 @@ class Engine:
         # Out of the handler: the error's frames hold the tensors that there was no room for.
         log.warning("out_of_memory_steps_down", extra={"request_id": work.id, "kind": work.kind.value})
         self._asked[work.id] = request, less
-        self._work.pop(work.id)
+        self._work.pop(work.id).close()
         self._resources.collect()
         self._work[work.id] = self._make(request, less)
         return None
@@ -253,7 +253,9 @@ class Engine:
                 self._send(Progress(task_id, "queued", ahead=ahead))
 
     def _drop(self, task_id: str) -> None:
-        self._work.pop(task_id, None)
+        work = self._work.pop(task_id, None)
+        if work is not None:
+            work.close()
         self._asked.pop(task_id, None)
         self._reported.pop(task_id, None)
         self._scheduler.remove(task_id)

@@ -74,6 +74,9 @@ class ShootWork(Work):
     def checkpoint(self) -> None:
         """What was drawn is on disk already, and the rest is a matter of seconds."""
 
+    def close(self) -> None:
+        """Nothing is written behind its back."""
+
     def _advance(self) -> Reply:
         request = self._request
         adapter = self._shelf.get(request.adapter_id, Path(request.adapter_path))

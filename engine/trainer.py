@@ -5,6 +5,7 @@ same numbers that an uninterrupted run would have had.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,20 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from engine import flow
 from engine.batches import Batches, Draw, by_shape
 from engine.dataset import Dataset
-from engine.durable_files import write_atomically
+from engine.durable_files import WriteBehind, write_parts_atomically
 from engine.errors import EngineError
 from engine.faces import Embedding
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
 from engine.models import Base
 from engine.moving_average import MovingAverage
 from engine.presets import Recipe
+from engine.tensor_parts import tensor_parts
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -73,6 +76,7 @@ class Training:
         self._texts = dataset.texts
         self._accelerator = accelerator
         self._path = work_dir / CHECKPOINT_FILE
+        self._saves = WriteBehind()
         self._generator = torch.Generator().manual_seed(seed)
         self._identity = json.dumps(
             [asdict(recipe), info.adapter_id, info.base_revision, dataset.fingerprint(), seed], sort_keys=True
@@ -156,8 +160,39 @@ class Training:
         predicted = self._base.predict(noised, sigmas, texts, view.rows, view.columns, self._recipe.guidance)
         return flow.velocity_loss(predicted, clean, noise, weights)
 
+    @property
+    def saving(self) -> bool:
+        """Whether a save is under way."""
+        return self._saves.busy
+
     def save(self) -> None:
         """Write everything that the next step depends on, whole or not at all. Raises OSError."""
+        self.close()
+        self.begin_save()
+        self._saves.wait()
+
+    def begin_save(self) -> None:
+        """Take everything as it is now and let it be written while the training goes on; until that is done,
+        what was saved before is on the disk. Waits for an earlier save and raises what went wrong in it."""
+        self._saves.wait()
+        tensors, header = self._state()
+        on_cpu = {name: each.detach().to("cpu", copy=True).contiguous() for name, each in tensors.items()}
+        self._saves.begin(lambda: write_parts_atomically(self._path, tensor_parts(on_cpu, header)))
+
+    def close(self) -> None:
+        """Leave no save under way. One that went wrong is not needed any more."""
+        try:
+            self._saves.wait()
+        except Exception as error:  # noqa: BLE001 - said, and that is all there is to do
+            log.warning("checkpoint_not_written", extra={"problem": str(error)})
+
+    def discard(self) -> None:
+        """Remove the checkpoint, once the adapter is safe."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """What is saved: tensors where they are, and the file's header."""
         tensors = {f"adapter/{name}": tensor for name, tensor in self._live.tensors.items()}
         if self._average is not None:
             tensors |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
@@ -173,13 +208,7 @@ class Training:
         if self.best is not None:
             tensors |= {f"best/{name}": tensor for name, tensor in self.best.adapter.tensors.items()}
             progress |= {"best_score": self.best.score, "best_step": self.best.step}
-        header = {"identity": self._identity, "progress": json.dumps(progress)}
-        on_cpu = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-        write_atomically(self._path, save(on_cpu, header))
-
-    def discard(self) -> None:
-        """Remove the checkpoint, once the adapter is safe."""
-        self._path.unlink(missing_ok=True)
+        return tensors, {"identity": self._identity, "progress": json.dumps(progress)}
 
     def _resume(self) -> bool:
         """Take over the checkpoint. One that is damaged or of another training is left aside."""

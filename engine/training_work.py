@@ -80,6 +80,11 @@ class TrainingWork(Work):
             self._training.save()
             self._saved_at = time.monotonic()
 
+    def close(self) -> None:
+        """See `Work.close`."""
+        if self._training is not None:
+            self._training.close()
+
     def _advance(self) -> Reply:
         if self._waiting:
             return self._prepare()
@@ -166,8 +171,9 @@ class TrainingWork(Work):
         self._pace.stepped(training.step_index - first)
         if training.finished and not self._reference.held_out:
             return self._finish(training)
-        if time.monotonic() - self._saved_at > self._recipe.save_seconds:
-            self.checkpoint()
+        if time.monotonic() - self._saved_at > self._recipe.save_seconds and not training.saving:
+            training.begin_save()
+            self._saved_at = time.monotonic()
         return self._progress(training)
 
     def _look_is_due(self, training: Training) -> bool:

@@ -53,5 +53,10 @@ class Work(ABC):
         """See `quantum`."""
 
     @abstractmethod
+    def close(self) -> None:
+        """It is not asked again: nothing of it may be under way any more, such as a write into a folder that
+        whoever asked is about to remove."""
+
+    @abstractmethod
     def checkpoint(self) -> None:
         """Make what was done survive this process."""

@@ -1,7 +1,9 @@
 """The engine in a thread: errors of one piece of work, memory that runs out, a device that is lost."""
 
 import errno
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from engine import trainer as trainer_module
 from engine.config import EngineConfig
 from engine.engine import DeviceLost, Engine, PhotoDesk
 from engine.messages import (
@@ -182,6 +185,28 @@ def test_a_shoot_goes_between_the_quanta_of_a_training(
     assert isinstance(endless.answer("s"), HeadshotsMade)
     endless.engine.submit(Cancel("c", "second"))
     assert endless.answer("second") == Failed("second", "cancelled")
+
+
+def test_nothing_is_written_any_more_when_a_cancellation_is_answered(
+    endless: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    """Whoever asked removes the folder then, and a late checkpoint would make it again."""
+    begun, write = threading.Event(), trainer_module.write_parts_atomically
+
+    def slow(path: Path, parts: object) -> None:
+        begun.set()
+        time.sleep(0.5)
+        write(path, parts)
+
+    monkeypatch.setattr(trainer_module, "write_parts_atomically", slow)
+    endless.engine._recipe = replace(endless.engine._recipe, save_seconds=0.0)
+    endless.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    assert begun.wait(30)
+    endless.engine.submit(Cancel("c", "t"))
+    assert endless.answer("t") == Failed("t", "cancelled")
+    shutil.rmtree(tmp_path / "t")
+    time.sleep(0.7)
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A training as work: what each quantum replies, what is looked at, kept and told; nothing is lost."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine import trainer as trainer_module
 from engine import training_work as module
 from engine.curve import Curve, Point
 from engine.errors import NotEnoughSelfies
@@ -253,6 +255,52 @@ def test_a_checkpoint_is_written_in_time_and_taken_over(
     steps = [reply.step for reply in run(second)[3:-1]]
     assert steps[0] > 1
     assert not (tmp_path / "a-work" / CHECKPOINT_FILE).exists()
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Writes of checkpoints end when this is set."""
+    released, write = threading.Event(), trainer_module.write_parts_atomically
+
+    def slow(path: Path, parts: Iterable[bytes]) -> None:
+        released.wait(30)
+        write(path, parts)
+
+    monkeypatch.setattr(trainer_module, "write_parts_atomically", slow)
+    yield released
+    released.set()
+
+
+def test_a_training_goes_on_while_its_checkpoint_is_written(
+    train: Callable, coloured_photos: Callable, tmp_path: Path, slow_disk: threading.Event
+) -> None:
+    """What is written is the state of when it was taken; a second one does not begin meanwhile."""
+    photos = coloured_photos((200, 60, 60), 3)
+    run(train(photos, out="whole"))
+    first = train(photos, save_seconds=0.0)
+    run(first, quanta=3 + 6)
+    assert first.training.saving
+    assert not (tmp_path / "a-work").exists()
+    slow_disk.set()
+    first.close()
+    second = train(photos, save_seconds=0.0)
+    run(second, quanta=3)
+    steps = [reply.step for reply in run(second)[:-1]]
+    assert steps[0] == 2, "the step after the first one, at whose end the state was taken"
+    one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "a"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert not list((tmp_path / "a-work").iterdir())
+
+
+def test_a_disk_that_is_full_is_told_at_the_next_save(
+    train: Callable, coloured_photos: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, parts: Iterable[bytes]) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer_module, "write_parts_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        run(train(coloured_photos((200, 60, 60), 3), save_seconds=0.0))
 
 
 def test_the_answer_is_in_the_adapters_file(train: Callable, selfies, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def test_time_is_counted_also_of_a_quantum_that_fails(monkeypatch: pytest.Monkey
                 raise OSError("full")
             return Progress(self.id, "training")
 
+        def close(self) -> None: ...
+
         def checkpoint(self) -> None: ...
 
     odd = Odd("r", "ada")
