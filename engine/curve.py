@@ -19,8 +19,8 @@ SHARE, MAX_LOOKS = 0.1, 12
 PATIENCE, LEAST_SHARE = 3, 0.4
 # The same seed with a white and with a black backdrop: what the base makes of that, as a difference of luma.
 # A base that makes less of it cannot be held to it; an adapter that keeps less than a third of it has learned
-# the backdrops of the selfies instead of the face. Half was too much to ask beside a base with guidance, which
-# goes all the way: states were thrown away whose backdrops still differed by .35 of the range.
+# the backdrops of the selfies instead of the face. Half was too much to ask beside a base with guidance,
+# which goes all the way: states were thrown away whose backdrops still differed by .35 of the range.
 MEASURABLE_CONTRAST, KEPT_CONTRAST = 0.15, 1 / 3
 
 
