@@ -118,7 +118,7 @@ class Engine:
             if task_id is not None:
                 self._run_quantum(task_id)
         for work in self._work.values():
-            self._guard(work, work.checkpoint)
+            self._guard(work.id, work.checkpoint)
         log.info("engine_stopped", extra={"unfinished": len(self._work)})
 
     def _take_requests(self, wait: bool) -> None:
@@ -185,56 +185,60 @@ class Engine:
         self._send(Failed(target_id, "cancelled"))
 
     def _run_quantum(self, task_id: str) -> None:
-        work, begun = self._work[task_id], time.monotonic()
-        reply = self._guard(work, lambda: self._quantum(work))
+        begun = time.monotonic()
+        reply = self._guard(task_id, lambda: self._quantum(task_id))
         self._scheduler.ran(task_id, time.monotonic() - begun)
         if isinstance(reply, Progress):
             self._report(reply)
         elif reply is not None:
-            self._drop(work.id)
-            self._send(reply)
-            log.info(
-                "request_done",
-                extra={
-                    "request_id": work.id,
-                    "kind": work.kind.value,
-                    "reply": type(reply).__name__,
-                    "compute_ms": round(work.compute_seconds * 1000),
-                    "recompiles": self._acceleration.recompiles,
-                },
-            )
-            self._report_queue()
+            self._end(task_id, reply)
 
-    def _quantum(self, work: Work) -> Reply | None:
+    def _end(self, task_id: str, reply: Reply) -> None:
+        work = self._work[task_id]
+        said = {
+            "request_id": task_id,
+            "kind": work.kind.value,
+            "reply": type(reply).__name__,
+            "compute_ms": round(work.compute_seconds * 1000),
+            "recompiles": self._acceleration.recompiles,
+        }
+        del work
+        self._drop(task_id)
+        if isinstance(reply, Failed) and reply.reason == "out_of_memory":
+            self._resources.collect()
+        self._send(reply)
+        log.info("request_done", extra=said)
+        self._report_queue()
+
+    def _quantum(self, task_id: str) -> Reply | None:
         """Of work with what it is allowed. Where that was too little, the next quantum begins again from what
         is on disk, with less; None then."""
-        request, allowance = self._asked[work.id]
+        request, allowance = self._asked[task_id]
         try:
             self._resources.grant(allowance)
-            return work.quantum()
+            return self._work[task_id].quantum()
         except Exception as error:
             less = allowance.less()
             if less is None or not _is_out_of_memory(error):
                 raise
-        # Out of the handler: the error's frames hold the tensors that there was no room for.
-        log.warning("out_of_memory_steps_down", extra={"request_id": work.id, "kind": work.kind.value})
-        self._asked[work.id] = request, less
-        self._work.pop(work.id).close()
+        # Out of the handler: the error's frames hold the tensors that there was no room for. So would the
+        # work that had too little: it is gone, all of it, before memory is collected.
+        kind = self._work[task_id].kind.value
+        log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
+        self._asked[task_id] = request, less
+        self._work[task_id].close()
+        self._work[task_id] = self._make(request, less)
         self._resources.collect()
-        self._work[work.id] = self._make(request, less)
         return None
 
-    def _guard(self, work: Work, act: Callable[[], Reply | None]) -> Reply | None:
-        """Run a piece of work; what goes wrong in it ends that work alone."""
+    def _guard(self, task_id: str, act: Callable[[], Reply | None]) -> Reply | None:
+        """Run what was asked for; what goes wrong in it ends that alone."""
         try:
             return act()
         except Exception as error:
             if isinstance(error, torch.AcceleratorError):
                 raise DeviceLost(str(error)) from error
-            failure = _failure(work.id, error)
-        if failure.reason == "out_of_memory":
-            self._resources.collect()
-        return failure
+            return _failure(task_id, error)
 
     def _report(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ import errno
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,6 +246,34 @@ def test_a_training_without_room_steps_down_and_ends_with_the_same_adapter(
     roomy.engine.submit(training(photos, tmp_path, "third"))
     assert isinstance(roomy.answer("third"), AdapterTrained)
     assert not transformer.gradient_checkpointing, "only that job gave something up"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_work_that_ran_out_of_memory_is_gone_before_memory_is_collected(
+    roomy: Running, coloured_photos, tmp_path: Path, monkeypatch, times: int
+) -> None:
+    """Both where it goes on with less and where it fails for good."""
+    engine, works, left = roomy.engine, list[weakref.ref](), list[bool]()
+    make, collect = engine._make, engine._resources.collect
+
+    def note(*given: object) -> object:
+        work = make(*given)
+        works.append(weakref.ref(work))
+        return work
+
+    def look() -> None:
+        error.__traceback__ = None  # a real error is not kept, as this test does
+        collect()
+        left.append(works[len(left)]() is not None)
+
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    break_next(roomy, monkeypatch, error, times)
+    monkeypatch.setattr(engine, "_make", note)
+    monkeypatch.setattr(engine._resources, "collect", look)
+    monkeypatch.setattr(engine._resources, "_give_up", lambda: None)
+    engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    roomy.answer("t")
+    assert left == [False] * times
 
 
 def headshots(folder: Path, adapter: str, name: str) -> MakeHeadshots:
