@@ -80,7 +80,10 @@ class Serving:
     def forget(self, adapter_id: str) -> None:
         """Leave nothing of an adapter."""
         if self._held is not None and self._held.info.adapter_id == adapter_id:
-            self._restore()
+            try:
+                self._restore()
+            except torch.OutOfMemoryError:  # float8 is written by way of larger numbers
+                self.release()
 
     @torch.no_grad()
     def _merge(self, adapter: Adapter) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.float8 import Float8Linear
 from engine.generator import Drawing, Frame, Shot
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
 from engine.merging import Serving
@@ -115,6 +116,24 @@ def test_who_is_forgotten_is_gone_from_the_weights(base, slot: AdapterSlot, serv
     assert not same(weights(serving), empty)
     serving.forget("adapter-ada")
     assert same(weights(serving), empty)
+
+
+def test_who_is_forgotten_is_gone_also_where_there_is_no_room_to_write(
+    base, slot: AdapterSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving, one = Serving(base, slot, float8=True), adapter(base, slot, 1)
+    with serving.holding(one):
+        first = look(serving.base)
+
+    def no_room(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Float8Linear, "write", no_room)
+        serving.forget("adapter-ada")
+    assert serving.released
+    with serving.holding(one):
+        assert torch.equal(look(serving.base), first)
 
 
 def test_a_merge_that_failed_is_not_taken_for_one(base, slot: AdapterSlot, serving: Serving) -> None:
