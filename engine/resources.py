@@ -34,6 +34,7 @@ class Resources:
         self._serving = self._serve(config)
         if config.fp8 and tier.weights == "bf16":
             self.slot.compute_with(lambda linear: FrozenFloat8Linear(linear) if fits(linear) else linear)
+        self._granted: Allowance | None = None
         self.all = Allowance(merged=self._serving is not None, recompute=tier.recompute)
 
     @property
@@ -52,8 +53,9 @@ class Resources:
         if allowance.recompute != self._recompute:
             set_recompute(self.base.transformer, allowance.recompute)
             self._recompute = allowance.recompute
-        if not allowance.at_hand:
+        if not allowance.at_hand and allowance != self._granted:
             self._give_up()
+        self._granted = allowance
 
     def forget(self, adapter_id: str) -> None:
         """Leave nothing of an adapter."""

@@ -1,10 +1,13 @@
 """What a job is allowed is what it gets: serving weights or the base, recomputing or not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from engine.config import EngineConfig
+from engine.lora import AdapterInfo, save_adapter
 from engine.models import load_base
 from engine.resources import Resources
 from engine.tiers import TIERS
@@ -40,6 +43,24 @@ def test_packed_weights_cannot_be_merged_whatever_is_wished(config, caplog) -> N
     resources = Resources(load_base(chosen), chosen)
     assert resources.serving is None
     assert [record.tier for record in caplog.records if record.msg == "merge_impossible"] == [TIERS[3].name]
+
+
+def test_a_job_with_less_keeps_its_own_adapter_at_hand_and_nobody_elses(
+    config: EngineConfig, tmp_path: Path
+) -> None:
+    """It would be read again for every denoising step."""
+    resources = Resources(load_base(config), config)
+    base, slot, less = resources.base, resources.slot, resources.all.less()
+    for name in ("own", "other"):
+        info = AdapterInfo(name, "p", base.folder.revision, 4)
+        save_adapter(tmp_path / name, slot.fresh(info, torch.Generator().manual_seed(1)))
+    resources.grant(resources.all)
+    other = resources.shelf.get("other", tmp_path / "other")
+    resources.grant(less)
+    own = resources.shelf.get("own", tmp_path / "own")
+    resources.grant(less)
+    assert resources.shelf.get("own", tmp_path / "own") is own
+    assert resources.shelf.get("other", tmp_path / "other") is not other
 
 
 def test_what_is_granted_is_switched_and_switched_back(config: EngineConfig) -> None:
