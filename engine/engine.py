@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -135,13 +136,12 @@ class Engine:
         match request:
             case Cancel():
                 self._cancel(request.target_id)
-            case ForgetAdapter():
-                self._resources.forget(request.adapter_id)
+            case ForgetAdapter():  # nobody waits for an answer
+                self._guard(request.id, partial(self._resources.forget, request.adapter_id))
             case TrainAdapter() | MakeHeadshots() if request.id not in self._work:
-                try:
-                    self._begin(request)
-                except Exception as error:  # noqa: BLE001 - the process's boundary
-                    self._send(_failure(request.id, error))
+                failed = self._guard(request.id, partial(self._begin, request))
+                if failed is not None:
+                    self._send(failed)
 
     def _begin(self, request: TrainAdapter | MakeHeadshots) -> None:
         if isinstance(request, TrainAdapter) and self._already_trained(request):
@@ -170,7 +170,10 @@ class Engine:
         if not path.is_file():
             return False
         try:
-            adapter = load_adapter(path, self._resources.slot, self._base.folder.revision, self._base.device)
+            # On the CPU: this is to look at, and takes no room from whoever draws.
+            adapter = load_adapter(
+                path, self._resources.slot, self._base.folder.revision, torch.device("cpu")
+            )
         except AdapterCorrupt as error:
             log.warning("adapter_replaced", extra={"request_id": request.id, "problem": error.problem})
             return False
@@ -183,6 +186,7 @@ class Engine:
         """Also what is not known (any more) is answered: nobody waits for it in vain."""
         self._drop(target_id)
         self._send(Failed(target_id, "cancelled"))
+        self._report_queue()
 
     def _run_quantum(self, task_id: str) -> None:
         begun = time.monotonic()
@@ -284,4 +288,5 @@ def _failure(request_id: str, error: Exception) -> Failed:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    said = ("can't allocate memory", "_STATUS_ALLOC_FAILED")  # torch's of the host, and CUDA's libraries
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in str(error) for each in said)

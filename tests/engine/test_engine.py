@@ -123,6 +123,7 @@ def break_next(running: Running, monkeypatch: pytest.MonkeyPatch, error: Excepti
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory", True),
         (MemoryError(), "out_of_memory", True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory", True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory", True),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full", True),
         (RuntimeError("shapes do not match"), "engine_failed", False),
     ],
@@ -148,6 +149,39 @@ def test_a_lost_device_ends_the_engine_so_that_another_can_go_on(
     running._thread.join(20)
     assert isinstance(running.error, DeviceLost)
     assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_a_device_that_was_lost_by_the_time_of_a_request_is_not_the_requests_fault(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access")
+
+    monkeypatch.setattr(running.engine, "_make", lost)
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    running._thread.join(20)
+    assert isinstance(running.error, DeviceLost)
+    assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_an_adapter_that_cannot_be_forgotten_does_not_end_the_engine(running: Running, monkeypatch) -> None:
+    def fall_over(adapter_id: str) -> None:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(running.engine._resources, "forget", fall_over)
+    running.engine.submit(ForgetAdapter("f", "a"))
+    running.engine.submit(Cancel("c", "nobody"))
+    assert running.answer("nobody") == Failed("nobody", "cancelled")
+
+
+def test_an_adapter_that_is_complete_is_looked_at_on_the_cpu(
+    running: Running, coloured_photos, tmp_path: Path
+) -> None:
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    trained = running.answer("t")
+    running.engine._base = replace(running.base, device=torch.device("meta"))  # where no number can be read
+    running.engine.submit(training([], tmp_path))
+    assert running.answer("t") == replace(trained, seconds=0.0)
 
 
 def test_a_photo_check_that_falls_over_answers_and_the_next_is_checked() -> None:
