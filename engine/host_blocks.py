@@ -106,11 +106,12 @@ class Conveyor:
     def _load(self, index: int, side: int) -> None:
         """Begin to fill a buffer, after everything that is queued to read from it."""
         crate, buffer = self._crates[index], self._buffers[side]
-        self._held[side] = index
+        self._held[side] = None  # whatever fails below, it is not taken for being there
         if self._stream is None:
             buffer[: crate.num_bytes].copy_(crate.content)
-            return
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._stream):
-            buffer[: crate.num_bytes].copy_(crate.content, non_blocking=True)
-            self._ready[side] = self._stream.record_event()
+        else:
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(self._stream):
+                buffer[: crate.num_bytes].copy_(crate.content, non_blocking=True)
+                self._ready[side] = self._stream.record_event()
+        self._held[side] = index

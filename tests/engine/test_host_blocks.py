@@ -55,3 +55,14 @@ def test_two_buffers_are_all_it_takes_and_the_next_one_is_there_before_it_is_ask
         assert index == 0 or index in already, "it had to be waited for"
     assert len(conveyor._buffers) == 2
     assert {buffer.numel() for buffer in conveyor._buffers} == {max(crate.num_bytes for crate in crates)}
+
+
+def test_a_crate_that_did_not_arrive_is_not_taken_for_being_there() -> None:
+    _, crates, tensors = filled(4)
+    crates[0].get(0)
+    whole, crates[2].content = crates[2].content, torch.zeros(1, dtype=torch.uint8).expand(3, 3)
+    with pytest.raises(RuntimeError):
+        crates[1].get(0)  # brings the one after it, too
+    crates[2].content = whole
+    for index in (2, 1, 0):
+        assert torch.equal(crates[index].get(0)[0], tensors[index][0])
