@@ -99,6 +99,11 @@ class _Frozen(torch.autograd.Function):
         return product(gradients[0], back, back_scale), None, None, None, None
 
 
+def computes(device: torch.device) -> bool:
+    """Whether it has such products: GPUs from Ada and Hopper on, and the CPU, slowly."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 9)
+
+
 def fits(linear: nn.Linear) -> bool:
     """Whether the kernel takes it."""
     return linear.in_features % MULTIPLE == 0 and linear.out_features % MULTIPLE == 0

@@ -7,7 +7,7 @@ import logging
 import torch
 
 from engine.config import EngineConfig
-from engine.float8 import FrozenFloat8Linear, fits
+from engine.float8 import FrozenFloat8Linear, computes, fits
 from engine.lora import AdapterSlot
 from engine.merging import Holder, Serving
 from engine.models import Base
@@ -31,8 +31,11 @@ class Resources:
             tier.device_mib * _MIB, tier.host_mib * _MIB,
         )  # fmt: skip
         self._recompute = tier.recompute
-        self._serving = self._serve(config)
-        if config.fp8 and tier.weights == "bf16":
+        fp8 = config.fp8 and computes(base.device)
+        if fp8 != config.fp8:
+            log.warning("no_float8", extra={"device": str(base.device)})
+        self._serving = self._serve(config, fp8)
+        if fp8 and tier.weights == "bf16":
             self.slot.compute_with(lambda linear: FrozenFloat8Linear(linear) if fits(linear) else linear)
         self._granted: Allowance | None = None
         self.all = Allowance(merged=self._serving is not None, recompute=tier.recompute)
@@ -75,7 +78,7 @@ class Resources:
             self._serving.release()
             self.collect()
 
-    def _serve(self, config: EngineConfig) -> Serving | None:
+    def _serve(self, config: EngineConfig, fp8: bool) -> Serving | None:
         tier = self.base.tier
         if not (tier.merged if config.merge == "auto" else config.merge == "on"):
             return None
@@ -83,7 +86,7 @@ class Resources:
             log.warning("merge_impossible", extra={"tier": tier.name, "weights": tier.weights})
             return None
         try:
-            return Serving(self.base, self.slot, float8=config.fp8)
+            return Serving(self.base, self.slot, float8=fp8)
         except torch.OutOfMemoryError:
             log.warning("no_room_to_merge", extra={"tier": tier.name})
             self.collect()

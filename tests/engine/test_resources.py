@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.config import EngineConfig
+from engine.float8 import Float8Linear, FrozenFloat8Linear, computes
 from engine.lora import AdapterInfo, save_adapter
 from engine.models import load_base
 from engine.resources import Resources
@@ -36,6 +37,22 @@ def test_merging_is_as_the_tier_or_the_operator_says(config, tier: str, merge: s
     resources = Resources(load_base(chosen), chosen)
     assert (resources.serving is not None) is merged
     assert resources.all.merged is merged
+
+
+def test_a_gpu_without_float8_goes_on_without_it(config: EngineConfig, monkeypatch, caplog) -> None:
+    chosen = replace(config, fp8=True)
+    monkeypatch.setattr("engine.resources.computes", lambda device: False)
+    resources = Resources(load_base(chosen), chosen)
+    modules = [*resources.base.transformer.modules(), *resources.serving.base.transformer.modules()]
+    assert not [module for module in modules if isinstance(module, Float8Linear | FrozenFloat8Linear)]
+    assert "no_float8" in caplog.messages
+
+
+def test_which_gpus_have_float8(monkeypatch) -> None:
+    for capability, has in (((8, 0), False), ((8, 6), False), ((8, 9), True), ((9, 0), True)):
+        monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, found=capability: found)
+        assert computes(torch.device("cuda", 0)) is has
+    assert computes(torch.device("cpu"))
 
 
 def test_packed_weights_cannot_be_merged_whatever_is_wished(config, caplog) -> None:
