@@ -64,7 +64,11 @@ class Acceleration:
         if self.compiles:
             torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
             _compile(self._resources, backend)
-            self._warm_up()
+            try:
+                self._warm_up()
+            except torch.OutOfMemoryError:  # a job steps down by itself; here there is nobody to serve yet
+                log.warning("no_room_to_warm_up")
+            self._resources.collect()
             self._warmed_at = _graphs()
         log.info(
             "engine_warm",

@@ -46,6 +46,18 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked(resources: Resources, recipe)
     assert not Acceleration(resources, recipe, "off").compiles
 
 
+def test_without_room_to_warm_up_the_engine_starts_all_the_same(
+    resources: Resources, recipe, monkeypatch, caplog
+) -> None:
+    def no_room(**_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    accelerated = Acceleration(resources, recipe, "on")
+    monkeypatch.setattr(resources.serving.base.transformer, "forward", no_room)
+    accelerated.start(backend="eager")
+    assert "no_room_to_warm_up" in caplog.messages
+
+
 @torch.no_grad()
 def batch_of(count: int, base) -> torch.Tensor:
     text, noise = base.encode_text("photo of sks person"), torch.Generator().manual_seed(0)
