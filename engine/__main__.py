@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import EngineConfig
-from engine.errors import EngineError
+from engine.errors import BaseUnusable, EngineError
 from engine.messages import NotReady, Ready
 from engine.wire import ReplyStream, claim_stdout, log_to_stderr, read_requests
 
@@ -66,9 +66,13 @@ def _build(config: EngineConfig, replies: ReplyStream) -> tuple[Any, dict[str, A
         torch.set_num_threads(config.threads)
     keep_artifacts(Path(config.cache_dir))
     checker = PhotoChecker(config)
-    base = load_base(config)
     finish = Marker(Path(config.cache_dir) / KEYS).finish if config.mark_images else write_picture
-    engine = Engine(config, base, checker.check, replies.send, finish)
+    try:
+        base = load_base(config)
+        engine = Engine(config, base, checker.check, replies.send, finish)
+    except torch.OutOfMemoryError as error:
+        remedy = "Free the GPU's memory, or set [engine] memory_tier to a smaller card's"
+        raise BaseUnusable(config.base, "does not fit into the memory that is free", remedy) from error
     facts = {
         "base": config.base,
         "base_revision": base.folder.revision,

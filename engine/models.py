@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
@@ -246,10 +251,10 @@ def _fetch(repository: str, named: str) -> Path:
         remedy = "Set [engine] base to demo, flux1-dev, a folder that exists, or a hub name (owner/name)"
         raise BaseUnusable(named, "is neither a folder nor a hub name", remedy) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        remedy = (
-            f"Accept its licence at https://huggingface.co/{repository}, run `hf auth login` and"
-            f" `hf download {repository}` where there is a network, or name a folder in [engine] base"
-        )
+        remedy = f"Run `hf download {repository}` where there is a network, or name a folder in [engine] base"
+        if isinstance(error, GatedRepoError) or repository in HUB_NAMES.values():
+            page = f"https://huggingface.co/{repository}"
+            remedy = f"Accept its licence at {page} and run `hf auth login`. {remedy}"
         raise BaseUnusable(named, "is not on this machine and could not be downloaded", remedy) from error
 
 

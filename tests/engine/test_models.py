@@ -7,6 +7,7 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import load_file, save_file
 
+from engine.__main__ import _build
 from engine.config import EngineConfig
 from engine.errors import BaseUnusable
 from engine.models import load_base
@@ -51,6 +52,30 @@ def test_a_gated_base_without_a_network_says_what_to_do(
         load_base(config("flux1-dev", tmp_path))
     assert refusal.value.path == "flux1-dev"
     assert "hf download black-forest-labs/FLUX.1-dev" in refusal.value.remedy
+
+
+def test_a_base_that_asks_for_no_licence_is_not_said_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BaseUnusable) as refusal:
+        load_base(config("somebody/free", tmp_path))
+    assert "hf download somebody/free" in refusal.value.remedy
+    assert "licence" not in refusal.value.remedy
+
+
+def test_a_base_that_does_not_fit_is_told_and_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: EngineConfig) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("engine.models.load_base", no_room)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with pytest.raises(BaseUnusable) as refusal:
+        _build(EngineConfig(base="tiny", device="cpu", cache_dir=str(tmp_path), mark_images=False), None)
+    assert "memory_tier" in refusal.value.remedy
 
 
 @pytest.mark.parametrize("name", ["no such base!", "/nowhere/at/all", "./nor-here"])
