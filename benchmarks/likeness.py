@@ -3,10 +3,11 @@
     python -m benchmarks.likeness --people FOLDER --presets fast balanced --variants default no-mask
 
 FOLDER holds a folder of photos for each person; without it, the person in bot/demo_selfies. A quarter of the
-photos is kept from the product and judges it. Of each training, with all its checkpoints: the base, each
-checkpoint, the chosen one, and headshots in several styles, with and without the choice of the checkpoint and
-of the pictures. Every finished training is a file in --out: a run that was cut short goes on. Writes
-benchmarks/results/likeness.md. Short run: --most-people 2 --steps 20 --styles linkedin
+photos is kept from the product and judges it. Of each training, with all its checkpoints: the start (the
+base, and the face that an adapter starts from where the base has a prior), each checkpoint, the chosen one,
+and headshots in several styles, with and without the choice of the checkpoint and of the pictures. Every
+finished training is a file in --out: a run that was cut short goes on. Writes benchmarks/results/likeness.md.
+Short run: --most-people 2 --steps 20 --styles linkedin
 """
 
 import argparse

@@ -22,7 +22,7 @@ def report(outcomes: list[Any], strangers: list[float], about: str) -> str:
         "",
         "## By person",
         "",
-        f"| person | preset | variant | real to real | base | {' | '.join(kinds)} | chosen of steps | band |",
+        f"| person | preset | variant | real to real | start | {' | '.join(kinds)} | chosen step | band |",
         f"|---|---|---|---|---|{'---|' * len(kinds)}---|---|",
         *(_row(outcome, kinds) for outcome in outcomes),
         "",
