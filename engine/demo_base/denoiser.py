@@ -14,7 +14,6 @@ always in the same place, weighs more in the loss than what is around it.
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,10 +22,11 @@ from torch import Tensor, nn
 
 from engine.demo_base import parallel
 from engine.demo_base.architecture import Size, make_transformer
-from engine.demo_base.latents import Bank, Said
+from engine.demo_base.latents import Bank
 from engine.demo_base.optimizers import make_optimizers, set_rates
 from engine.demo_base.portrait import FACE_CENTRE, FACE_SHARE
-from engine.demo_base.text import TextEncoders, Tokens
+from engine.demo_base.reading import Learning, Reader, Resting, Said
+from engine.demo_base.text import TextEncoders
 from engine.demo_base.vocabulary import TEXT_TOKENS
 
 GUIDANCE = (1.0, 4.0)
@@ -61,10 +61,6 @@ class Conditions:
     empty: float = 0.1
     named: float = 0.6
     shown: float = 0.85
-
-
-Read = Callable[[Tensor, Tensor], Said]
-"""(indexes into the bank, whether each names a trigger) -> its captions, read."""
 
 
 class Denoiser:
@@ -192,29 +188,10 @@ class _Run:
         self._model, self._bank, self._phase = model, bank, phase
         self._conditions = replace(conditions, empty=0.0) if phase.guided else conditions
         self._source = bank.small if phase.small else bank.latents
-        if not phase.small or phase.guided:
+        if not phase.small:
             model.restart()
         self._teacher = _frozen(model) if phase.guided else None
-        self._read = self._reading() if phase.small else self._knowing(model.averaged[1])
-        nothing = model.text.tokenize([""])
-        nothing = Tokens(nothing.t5.to(bank.latents.device), nothing.clip.to(bank.latents.device))
-        self._nothing = Said.by(model.text, nothing)
-
-    def _reading(self) -> Read:
-        model, bank = self._model, self._bank
-
-        def read(pick: Tensor, named: Tensor) -> Said:
-            tokens = bank.named[pick].where(named, bank.plain[pick])
-            states, pooled = model.text(tokens)
-            return Said(states, pooled, model.text.named(tokens))
-
-        return read
-
-    def _knowing(self, text: nn.Module) -> Read:
-        assert isinstance(text, TextEncoders)
-        text.requires_grad_(False)
-        plain, with_name = Said.by(text, self._bank.plain), Said.by(text, self._bank.named)
-        return lambda pick, named: with_name[pick].where(named, plain[pick])
+        self._reader: Reader = (Learning if phase.small else Resting)(model.text, bank)
 
     def go(self) -> None:
         """Until the time is over, by the mean of the processes' clocks."""
@@ -260,8 +237,7 @@ class _Run:
     ) -> Tensor:
         """What classifier-free guidance would give."""
         assert self._teacher is not None
-        n = len(noisy)
-        empty = self._nothing[torch.zeros(n, dtype=torch.long, device=noisy.device)]
+        empty = self._reader.silence(len(noisy))
         said = velocity(self._teacher, noisy, sigma, guidance, states, pooled)
         unsaid = velocity(self._teacher, noisy, sigma, guidance, empty.states, empty.pooled)
         return torch.lerp(unsaid, said, guidance[:, None, None])
@@ -271,10 +247,9 @@ class _Run:
         n, device, shares = len(pick), pick.device, self._conditions
         named = torch.rand(n, device=device) < shares.named
         shown = named & (torch.rand(n, device=device) < shares.shown)
-        said = self._read(pick, named)
         empty = torch.rand(n, device=device) < shares.empty
-        nothing = self._nothing[torch.zeros(n, dtype=torch.long, device=device)]
-        return nothing.where(empty, said), self._bank.identity[pick] * shown[:, None]
+        said = self._reader.silence(n).where(empty, self._reader.read(pick, named))
+        return said, self._bank.identity[pick] * shown[:, None]
 
 
 def _frozen(model: Denoiser) -> nn.Module:

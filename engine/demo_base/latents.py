@@ -18,40 +18,6 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Said:
-    """Captions as the encoders read them, in half precision.
-
-    states: (n, TEXT_TOKENS, width). pooled: (n, width). at: (n, TEXT_TOKENS), where a trigger word stands.
-    """
-
-    states: Tensor
-    pooled: Tensor
-    at: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def by(cls, text: TextEncoders, tokens: Tokens) -> "Said":
-        """Read by encoders that learn no more."""
-        states, pooled = [], []
-        for first in range(0, len(tokens.t5), 1024):
-            here = text(tokens[slice(first, first + 1024)])
-            states.append(here[0].half())
-            pooled.append(here[1].half())
-        return cls(torch.cat(states), torch.cat(pooled), text.named(tokens))
-
-    def __getitem__(self, index: Tensor) -> "Said":
-        return Said(self.states[index].float(), self.pooled[index].float(), self.at[index])
-
-    def where(self, chosen: Tensor, other: "Said") -> "Said":
-        """Own rows where chosen (n,), else the other's."""
-        return Said(
-            torch.where(chosen[:, None, None], self.states, other.states),
-            torch.where(chosen[:, None], self.pooled, other.pooled),
-            torch.where(chosen[:, None], self.at, other.at),
-        )
-
-
-@dataclass(frozen=True)
 class Bank:
     """latents: (n, 256, 64) packed, half precision. identity: (n, 128). plain, named: captions without and
     with a trigger word."""
