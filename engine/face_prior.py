@@ -8,19 +8,21 @@ embedding. Training goes on from there. FLUX.1-dev has no such place, and its ad
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.base_folder import FETCH_AGAIN
 from engine.errors import BaseUnusable
 from engine.faces import Embedding
 from engine.lora import Adapter
 
 FILE = "face_prior.safetensors"
 PLACE = "context_embedder"
-FETCH_AGAIN = "Fetch the base again, or name another one in [engine] base"
+EMBEDDING = 128
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,20 @@ class FacePrior:
     writes: Tensor
 
     @classmethod
-    def load(cls, folder: Path) -> "FacePrior | None":
-        """Of a base's folder; None where it has none. Raises BaseUnusable."""
+    def load(cls, folder: Path, transformer: Any) -> "FacePrior | None":
+        """Of a base's folder; None where it has none. Raises BaseUnusable, also for another base's prior."""
         path = folder / FILE
         if not path.is_file():
             return None
         try:
             tensors = load_file(path)
-            return cls(tensors["reads"].float(), tensors["writes"].float())
+            prior = cls(tensors["reads"].float(), tensors["writes"].float())
         except (OSError, KeyError, SafetensorError) as error:
             raise BaseUnusable(str(path), f"is not a face prior ({error})", FETCH_AGAIN) from error
+        wanted = (transformer.config.joint_attention_dim,), (transformer.inner_dim, EMBEDDING)
+        if (tuple(prior.reads.shape), tuple(prior.writes.shape)) != wanted:
+            raise BaseUnusable(str(path), "is the face prior of another base", FETCH_AGAIN)
+        return prior
 
     def save(self, folder: Path) -> None:
         """Into a base's folder."""

@@ -181,7 +181,7 @@ def load_base(config: EngineConfig) -> Base:
         device,
         dtype,
         tier,
-        FacePrior.load(path),
+        FacePrior.load(path, transformer),
     )
 
 

@@ -10,7 +10,6 @@ import torch
 from engine.errors import BaseUnusable
 from engine.face_prior import FILE, PLACE, FacePrior
 from engine.lora import AdapterInfo, AdapterSlot
-from engine.models import DEMO_FOLDER
 
 INFO = AdapterInfo("a", "p", "r", rank=4)
 
@@ -40,22 +39,28 @@ def entered(cache_dir: Path):
     return own, AdapterSlot(own.transformer, (PLACE,))
 
 
-def test_a_folder_without_one_has_none(tmp_path: Path) -> None:
-    assert FacePrior.load(tmp_path) is None
+def test_a_folder_without_one_has_none(base, tmp_path: Path) -> None:
+    assert FacePrior.load(tmp_path, base.transformer) is None
 
 
-def test_it_is_what_was_saved(prior: FacePrior, tmp_path: Path) -> None:
+def test_it_is_what_was_saved(base, prior: FacePrior, tmp_path: Path) -> None:
     prior.save(tmp_path)
-    again = FacePrior.load(tmp_path)
+    again = FacePrior.load(tmp_path, base.transformer)
     assert again is not None
     assert torch.equal(again.reads, prior.reads) and torch.equal(again.writes, prior.writes)
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\x80\x04pickle"])
-def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(content: bytes, base, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(BaseUnusable, match=FILE):
-        FacePrior.load(tmp_path)
+        FacePrior.load(tmp_path, base.transformer)
+
+
+def test_the_prior_of_another_base_is_refused_at_the_start(base, prior: FacePrior, tmp_path: Path) -> None:
+    FacePrior(prior.reads[:-1], prior.writes).save(tmp_path)
+    with pytest.raises(BaseUnusable, match="another base"):
+        FacePrior.load(tmp_path, base.transformer)
 
 
 def test_the_adapter_says_the_face_where_the_trigger_is_and_nothing_elsewhere(entered, prior) -> None:
@@ -94,7 +99,8 @@ def test_the_small_base_knows_its_trigger_word_in_every_style() -> None:
     from engine.config import EngineConfig
     from engine.models import load_base
 
-    base, prior = load_base(EngineConfig(base="demo", device="cpu")), FacePrior.load(DEMO_FOLDER)
+    base = load_base(EngineConfig(base="demo", device="cpu"))
+    prior = base.face_prior
     assert prior is not None
     trigger = base.t5_tokenizer.convert_tokens_to_ids(f"▁{base.settings.trigger}")
     catalogue = Catalogue.load()

@@ -1,5 +1,7 @@
 """The one loader: what it refuses, and that the base it loads computes what diffusers' own pipeline does."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from diffusers import FluxPipeline
 from safetensors.torch import load_file, save_file
 
 from engine.__main__ import _build
+from engine.base_folder import SETTINGS_FILE
 from engine.config import EngineConfig
 from engine.errors import BaseUnusable
 from engine.models import load_base
@@ -18,8 +21,6 @@ def config(base: str, cache_dir: Path, device: str = "cpu") -> EngineConfig:
 
 
 def test_weights_that_lack_a_tensor_are_refused(base, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(base.folder.path, tmp_path / "base")
     path = next((folder / "transformer").glob("*.safetensors"))
     tensors = load_file(path)
@@ -31,8 +32,6 @@ def test_weights_that_lack_a_tensor_are_refused(base, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_size_are_refused(base, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(base.folder.path, tmp_path / "base")
     path = next((folder / "vae").glob("*.safetensors"))
     tensors = load_file(path)
@@ -121,3 +120,17 @@ def test_latents_are_shifted_scaled_and_packed(base) -> None:
         assert torch.allclose(decoded, base.vae.decode(plain).sample.clamp(-1, 1), atol=1e-5)
     finally:
         base.vae.register_to_config(shift_factor=before[0], scaling_factor=before[1])
+
+
+@pytest.mark.parametrize(("native", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_base_in_bfloat16_on_a_cpu_that_has_it(
+    native: bool, wanted: torch.dtype, base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    folder = shutil.copytree(base.folder.path, tmp_path / "base")
+    settings = json.loads((folder / SETTINGS_FILE).read_text())
+    (folder / SETTINGS_FILE).write_text(json.dumps({**settings, "cpu_precision": "bfloat16"}))
+    loaded = load_base(config(str(folder), tmp_path))
+    assert loaded.dtype == loaded.transformer.dtype == wanted
+    assert {part.dtype for part in (loaded.vae, loaded.clip, loaded.t5)} == {torch.float32}
+    assert load_base(config("tiny", tmp_path)).dtype == torch.float32, "it does not ask for it"
