@@ -60,10 +60,9 @@ def choose(
     generator = torch.Generator(device).manual_seed(0)
     shape = (1, heads, tokens, width)
     inputs = [torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3)]
-    return Attention(
-        training=_fastest(TRAINING, [each.requires_grad_() for each in inputs], measure),
-        drawing=_fastest(DRAWING, [each.detach() for each in inputs], measure),
-    )
+    with torch.enable_grad():  # whoever asks may be about to draw
+        training = _fastest(TRAINING, [each.requires_grad_() for each in inputs], measure)
+    return Attention(training, _fastest(DRAWING, [each.detach() for each in inputs], measure))
 
 
 def _fastest(kernels: dict[str, SDPBackend], inputs: list[Tensor], measure: Measure) -> str | None:

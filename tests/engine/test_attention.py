@@ -104,3 +104,9 @@ def test_in_training_no_kernel_goes_before_the_chosen_one(switches, name: str, l
     Attention(training=name).use_for_training()
     cuda = torch.backends.cuda
     assert (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.math_sdp_enabled()) == left
+
+
+def test_who_is_about_to_draw_can_measure_too() -> None:
+    with torch.no_grad():
+        chosen = choose(CPU, torch.float32, 2, 16, 32, measured([2.0, 1.0, 1.0, 2.0]))
+    assert chosen == Attention(training="math", drawing="flash")
