@@ -28,11 +28,8 @@ from engine.messages import (
     TrainAdapter,
 )
 from tests.engine import endless_base
-from tests.engine.colour_base import make_colour_base
+from tests.engine.colour_base import BLUE, RED, make_colour_base
 from tests.engine.engine_process import EngineProcess
-
-RED, BLUE = (220, 40, 40), (40, 40, 220)
-
 
 STEPS = 200
 
