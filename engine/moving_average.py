@@ -1,7 +1,5 @@
 """The moving average of an adapter: steadier than any single step, and what is measured and saved."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -11,14 +9,13 @@ class MovingAverage:
     so that the first steps, which are hardly trained, are soon forgotten (TensorFlow's
     ExponentialMovingAverage with `num_updates`)."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
+    def __init__(self, weights: Tensor, decay: float) -> None:
         """Begins as a copy."""
         self._decay = decay
-        self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self.tensor = weights.detach().clone()
 
     @torch.no_grad()
-    def follow(self, tensors: Mapping[str, Tensor], steps_done: int) -> None:
+    def follow(self, weights: Tensor, steps_done: int) -> None:
         """Take in the adapter after so many steps."""
         decay = min(self._decay, (1 + steps_done) / (10 + steps_done))
-        own = list(self.tensors.values())
-        torch._foreach_lerp_(own, [tensors[name] for name in self.tensors], 1 - decay)
+        self.tensor.lerp_(weights, 1 - decay)

@@ -14,21 +14,24 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 
-from engine import flow
-from engine.batches import Batches, Draw, by_shape
+from engine.batches import Batches, by_shape
 from engine.dataset import Dataset
 from engine.durable_files import WriteBehind, write_parts_atomically
 from engine.errors import EngineError
 from engine.faces import Embedding
-from engine.lora import Adapter, AdapterInfo, AdapterSlot
+from engine.gradient import AdapterGradient
+from engine.lora import Adapter, AdapterInfo, AdapterSlot, packed, unpacked
 from engine.models import Base
 from engine.moving_average import MovingAverage
 from engine.presets import Recipe
+from engine.recording import Recorder
 from engine.tensor_parts import tensor_parts
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+CHECKPOINT_VERSION = 2
+OPTIMIZER = "optimizer/"  # before the names of its tensors in a checkpoint
 
 
 class TrainingDiverged(EngineError):
@@ -69,9 +72,10 @@ class Training:
         seed: int,
         accelerator: Accelerator,
         face: Embedding | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Begin, or go on where `work_dir` has a checkpoint of the same training. face: of the person, which
-        the adapter starts from where the base has a face prior."""
+        the adapter starts from where the base has a face prior. recorder: see `engine.gradient`."""
         self._base, self._slot, self._recipe = base, slot, recipe
         self._texts = dataset.texts
         self._accelerator = accelerator
@@ -79,20 +83,26 @@ class Training:
         self._saves = WriteBehind()
         self._generator = torch.Generator().manual_seed(seed)
         self._identity = json.dumps(
-            [asdict(recipe), info.adapter_id, info.base_revision, dataset.fingerprint(), seed], sort_keys=True
-        )
+            [
+                CHECKPOINT_VERSION, asdict(recipe), info.adapter_id, info.base_revision,
+                dataset.fingerprint(), seed,
+            ],
+            sort_keys=True,
+        )  # fmt: skip
         fresh = slot.fresh(info, self._generator)
         if base.face_prior is not None and face is not None and recipe.face_prior:
             base.face_prior.start(fresh, face)
-        self._live = Adapter(info, {name: tensor.to(base.device) for name, tensor in fresh.tensors.items()})
-        self._average = MovingAverage(self._live.tensors, recipe.ema_decay) if recipe.ema_decay else None
+        # In one piece: the optimizer, the average and a checkpoint do one thing instead of FLUX's 836.
+        self._weights = torch.nn.Parameter(packed(fresh, slot).to(base.device))
+        self._live = unpacked(info, self._weights.data, slot)
+        self._average = MovingAverage(self._weights, recipe.ema_decay) if recipe.ema_decay else None
         self._optimizer = torch.optim.AdamW(
-            slot.parameters,
+            [self._weights],
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
-            # One kernel for all of FLUX's 836 tensors instead of some ten thousand small ones.
             fused=base.device.type == "cuda",
         )
+        self._gradient = AdapterGradient(base, slot, self._live, recipe.guidance, accelerator, recorder)
         self._batches = Batches(dataset, recipe, base.shift, self._generator)
         self._stopped = False
         self.step_index = 0
@@ -104,7 +114,9 @@ class Training:
     @property
     def adapter(self) -> Adapter:
         """As it would be used now: the moving average, where the recipe asks for one."""
-        return self._live if self._average is None else Adapter(self._live.info, self._average.tensors)
+        if self._average is None:
+            return self._live
+        return unpacked(self._live.info, self._average.tensor, self._slot)
 
     @property
     def total_steps(self) -> int:
@@ -124,41 +136,31 @@ class Training:
         """Keep a copy of the adapter as it is now if `score` beats the best so far; returns whether."""
         if self.best is not None and score <= self.best.score:
             return False
-        tensors = {name: t.detach().to("cpu", copy=True) for name, t in self.adapter.tensors.items()}
-        self.best = Best(score, Adapter(replace(self.adapter.info, steps=self.step_index), tensors))
+        flat = packed(self.adapter, self._slot).to("cpu")
+        info = replace(self._live.info, steps=self.step_index)
+        self.best = Best(score, unpacked(info, flat, self._slot))
         return True
 
     def step(self) -> float:
         """One optimizer step; returns its loss. Raises torch.OutOfMemoryError with nothing changed but the
         random state, which the last checkpoint keeps, and TrainingDiverged."""
         draws = self._batches.next()
-        done = torch.zeros((), device=self._base.device)
-        with self._slot.holding(self._live):
-            for group in by_shape(draws):
-                loss = self._loss(group) * (len(group) / len(draws))
-                self._accelerator.backward(loss)
-                done += loss.detach()
-            norm = self._accelerator.clip_grad_norm_(self._slot.parameters, self._recipe.max_gradient_norm)
-            if not bool(torch.isfinite(norm)):
-                raise TrainingDiverged(self.step_index)
-            self._optimizer.param_groups[0]["lr"] = self._learning_rate()
-            self._optimizer.step()
+        done, gradient = torch.zeros_like(self._weights[0].detach()), torch.zeros_like(self._weights)
+        for group in by_shape(draws):
+            loss, of_group = self._gradient.of(group, self._texts, len(group) / len(draws))
+            done += loss
+            gradient += of_group
+        self._weights.grad = gradient
+        norm = self._accelerator.clip_grad_norm_([self._weights], self._recipe.max_gradient_norm)
+        if not bool(torch.isfinite(norm)):
+            raise TrainingDiverged(self.step_index)
+        self._optimizer.param_groups[0]["lr"] = self._learning_rate()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         self.step_index += 1
         if self._average is not None:
-            self._average.follow(self._live.tensors, self.step_index)
+            self._average.follow(self._weights, self.step_index)
         return float(done)
-
-    def _loss(self, group: list[Draw]) -> torch.Tensor:
-        """Of draws that have one shape."""
-        device, view = self._base.device, group[0].view
-        clean = torch.stack([draw.view.latents for draw in group]).to(device)
-        noise = torch.stack([draw.noise for draw in group]).to(device)
-        weights = torch.stack([draw.view.weights for draw in group]).to(device)
-        sigmas = torch.cat([draw.sigma for draw in group]).to(device)
-        noised = flow.noised(clean, noise, sigmas)
-        texts = [self._texts[draw.caption] for draw in group]
-        predicted = self._base.predict(noised, sigmas, texts, view.rows, view.columns, self._recipe.guidance)
-        return flow.velocity_loss(predicted, clean, noise, weights)
 
     @property
     def saving(self) -> bool:
@@ -193,12 +195,11 @@ class Training:
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """What is saved: tensors where they are, and the file's header."""
-        tensors = {f"adapter/{name}": tensor for name, tensor in self._live.tensors.items()}
+        tensors = {"adapter": self._weights.detach(), "generator": self._generator.get_state()}
         if self._average is not None:
-            tensors |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
-        for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{kind}": value for kind, value in state.items()}
-        tensors["generator"] = self._generator.get_state()
+            tensors["average"] = self._average.tensor
+        moments = self._optimizer.state_dict()["state"].get(0, {})
+        tensors |= {f"{OPTIMIZER}{kind}": value for kind, value in moments.items()}
         progress: dict[str, Any] = {
             "step": self.step_index,
             "order": self._batches.order,
@@ -206,7 +207,7 @@ class Training:
             "notes": self.notes,
         }
         if self.best is not None:
-            tensors |= {f"best/{name}": tensor for name, tensor in self.best.adapter.tensors.items()}
+            tensors["best"] = packed(self.best.adapter, self._slot)
             progress |= {"best_score": self.best.score, "best_step": self.best.step}
         return tensors, {"identity": self._identity, "progress": json.dumps(progress)}
 
@@ -220,24 +221,23 @@ class Training:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError):
             return False
-        for name, tensor in self._live.tensors.items():
-            tensor.copy_(tensors[f"adapter/{name}"])
-        for name, tensor in self._average.tensors.items() if self._average else ():
-            tensor.copy_(tensors[f"average/{name}"])
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, kind = name.split("/")
-                state.setdefault(int(index), {})[kind] = tensor
+        self._weights.data.copy_(tensors["adapter"])
+        if self._average is not None:
+            self._average.tensor.copy_(tensors["average"])
+        moments = {
+            name.removeprefix(OPTIMIZER): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(OPTIMIZER)
+        }
+        state = {0: moments} if moments else {}
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         self._generator.set_state(tensors["generator"])
         progress = json.loads(header["progress"])
         self._batches.order, self.step_index = progress["order"], progress["step"]
         self._stopped, self.notes = progress["stopped"], progress["notes"]
         if "best_score" in progress:
-            info = replace(self.adapter.info, steps=progress["best_step"])
-            best = {name: tensors[f"best/{name}"] for name in self._live.tensors}
-            self.best = Best(progress["best_score"], Adapter(info, best))
+            info = replace(self._live.info, steps=progress["best_step"])
+            self.best = Best(progress["best_score"], unpacked(info, tensors["best"], self._slot))
         return True
 
     def _learning_rate(self) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engine.batches import Draw
 from engine.dataset import Dataset
-from engine.lora import TARGET_SUFFIXES, AdapterInfo
+from engine.lora import TARGET_SUFFIXES, AdapterInfo, unpacked
 from engine.presets import Recipe
 from engine.selfies import Selfie
 from engine.trainer import Training
@@ -143,7 +143,8 @@ def test_loss_and_gradients_of_a_step_are_the_examples(pair, slot, dataset: Data
     found: dict[str, Tensor] = {}
 
     def noted(parameters, most: float) -> Tensor:
-        found.update({n: p.grad.clone() for n, p in zip(slot.names, parameters, strict=True)})
+        (whole,) = parameters
+        found.update(unpacked(ours.adapter.info, whole.grad.clone(), slot).tensors)
         return torch.nn.utils.clip_grad_norm_(parameters, most)
 
     monkeypatch.setattr(ours._accelerator, "clip_grad_norm_", noted)

@@ -1,0 +1,73 @@
+"""The gradient of an adapter in training, in one piece; on a GPU recorded for each shape and replayed."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from engine import flow
+from engine.batches import Draw
+from engine.lora import Adapter, AdapterSlot
+from engine.models import Base, TextCondition
+from engine.recording import Recorder, Replays
+
+Shape = tuple[int, int, int]  # batch, rows, columns
+
+
+class AdapterGradient:
+    """Of one adapter, whose tensors stay where they are. Not for several threads."""
+
+    def __init__(
+        self,
+        base: Base,
+        slot: AdapterSlot,
+        adapter: Adapter,
+        guidance: float,
+        accelerator: Accelerator,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Without a recorder every pass is launched kernel by kernel."""
+        self._base, self._slot, self._adapter, self._guidance = base, slot, adapter, guidance
+        self._accelerator = accelerator
+        self._passes = Replays(self._pass, base.device, recorder)
+
+    def of(
+        self, group: Sequence[Draw], texts: Mapping[str, TextCondition], share: float
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss of draws of one shape times their share of the step, and its gradient: all the adapter's
+        numbers in the slot's order. Both hold until the next call. Raises torch.OutOfMemoryError."""
+        view, said = group[0].view, [texts[draw.caption] for draw in group]
+        loss, gradient = self._passes(
+            (len(group), view.rows, view.columns),
+            torch.stack([draw.view.latents for draw in group]),
+            torch.stack([draw.noise for draw in group]),
+            torch.stack([draw.view.weights for draw in group]),
+            torch.cat([draw.sigma for draw in group]),
+            torch.stack([text.tokens for text in said]),
+            torch.stack([text.pooled for text in said]),
+            torch.tensor(share),
+        )
+        return loss, gradient
+
+    def _pass(
+        self,
+        shape: Shape,
+        clean: Tensor,
+        noise: Tensor,
+        weights: Tensor,
+        sigmas: Tensor,
+        tokens: Tensor,
+        pooled: Tensor,
+        share: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        batch, rows, columns = shape
+        texts = [TextCondition(tokens[place], pooled[place]) for place in range(batch)]
+        with self._slot.holding(self._adapter):
+            noised = flow.noised(clean, noise, sigmas)
+            predicted = self._base.predict(noised, sigmas, texts, rows, columns, self._guidance)
+            loss = flow.velocity_loss(predicted, clean, noise, weights) * share
+            self._accelerator.backward(loss)
+            found = [each.grad for each in self._slot.parameters]
+            gradient = torch.cat([each.flatten() for each in found if each is not None])
+        return loss.detach(), gradient
