@@ -8,6 +8,7 @@ on disk for the next start.
 import logging
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from engine.attention import Attention, choose, on_gpu
 from engine.crops import bucket
 from engine.generator import Frame
 from engine.lora import Adapter, AdapterInfo
-from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base
 from engine.presets import Recipe
 from engine.resources import Resources
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # Each shape, each way of asking and each kind of block is an entry; beyond 8, torch silently stops compiling.
 COMPILED_VARIANTS = 64
 WARM_UP = AdapterInfo("warm-up", "nobody", "", 1)
+# The first call compiles, the second is recorded. cuDNN's gradients were right at the first and NaN at the
+# second.
+WARM_CALLS = 3
 
 
 def keep_artifacts(cache_dir: Path) -> None:
@@ -48,6 +51,7 @@ class Acceleration:
         plain = base.tier.weights == "bf16" and not base.tier.offload_blocks
         self.compiles = plain and (on_cuda if compile == "auto" else compile == "on")
         self.attention = self._measure() if on_cuda else Attention()
+        self._in_use = ExitStack()
         self._warmed_at = 0
 
     @property
@@ -58,7 +62,7 @@ class Acceleration:
     def start(self, backend: str = "inductor") -> None:
         """Set everything up and warm it: seconds where it was compiled before, minutes where not."""
         begun = time.monotonic()
-        self.attention.use_for_training()
+        self._in_use.enter_context(self.attention.while_training())
         if self._resources.serving is not None:
             self._resources.serving.around = self.attention.while_drawing
         if self.compiles:
@@ -79,6 +83,19 @@ class Acceleration:
             },
         )
 
+    def distrust_attention(self) -> bool:
+        """A gradient was not finite: use no kernel that may be at fault. Whether there was one."""
+        safe = self.attention.without_cudnn()
+        if safe == self.attention:
+            return False
+        log.warning("attention_distrusted", extra={"kernel": self.attention.training, "now": safe.training})
+        self._in_use.close()
+        self.attention = safe
+        self._in_use.enter_context(safe.while_training())
+        if self.compiles:
+            torch._dynamo.reset()
+        return True
+
     def _measure(self) -> Attention:
         base = self._resources.base
         config, side = base.transformer.config, base.settings.picture_px
@@ -87,19 +104,33 @@ class Acceleration:
         return choose(base.device, base.dtype, heads, width, tokens, on_gpu)
 
     def _warm_up(self) -> None:
-        resources, base = self._resources, self._resources.base
-        adapter = self._adapter(base.dtype)
+        resources, settings = self._resources, self._resources.base.settings
         drawing, holder = resources.drawing(resources.all)
-        picture, look = base.settings.picture_px, base.settings.resolution_px
+        picture, look = settings.picture_px, settings.resolution_px
+        adapter, training = (self._adapter(dtype) for dtype in (resources.base.dtype, torch.float32))
         with torch.no_grad():
-            _ask(drawing, holder, adapter, picture, picture, Frame(picture, picture, 1, 1.0).batch_size)
+            with holder.holding(adapter):
+                for _ in range(WARM_CALLS):
+                    _ask(drawing, picture, picture, _batch_size(picture), settings.guidance)
             # Looks at an adapter in training are drawn with the branch.
-            batch = min(Frame(look, look, 1, 1.0).batch_size, len(PROMPTS) * len(SEEDS))
-            _ask(base, resources.slot, self._adapter(torch.float32), look, look, batch)
-        for width_px, height_px in self._training_shapes():
-            training = self._adapter(torch.float32)
-            _ask(base, resources.slot, training, width_px, height_px, 1, gradient=True)
+            with resources.slot.holding(training):
+                batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
+                _ask(resources.base, look, look, batch, settings.guidance)
+        if not self._trains(training) and self.distrust_attention():
+            self._trains(training)
         resources.forget(WARM_UP.adapter_id)
+
+    def _trains(self, adapter: Adapter) -> bool:
+        """Whether every gradient is finite."""
+        finite = True
+        for width_px, height_px in self._training_shapes():
+            for _ in range(WARM_CALLS):
+                with self._resources.slot.holding(adapter):
+                    made = _ask(self._resources.base, width_px, height_px, 1, self._recipe.guidance)
+                    made.float().square().mean().backward()  # type: ignore[no-untyped-call]
+                    found = [each.grad for each in self._resources.slot.parameters]
+                    finite &= all(bool(torch.isfinite(each).all()) for each in found if each is not None)
+        return finite
 
     def _training_shapes(self) -> list[tuple[int, int]]:
         """The squares, and one that is none: from two on, the number of tokens is left open."""
@@ -122,19 +153,17 @@ def _compile(resources: Resources, backend: str) -> None:
     resources.base.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
 
 
-def _ask(
-    base: Base, holder: Holder, adapter: Adapter, width_px: int, height_px: int, batch: int,
-    gradient: bool = False,
-) -> None:  # fmt: skip
-    """Of noise, as a shoot or a training does."""
+def _ask(base: Base, width_px: int, height_px: int, batch: int, guidance: float) -> Tensor:
+    """Of grey, as a shoot or a training does."""
     text = base.encode_text("warm-up")
     tokens = Frame(height_px, width_px, 1, 1.0).tokens
-    latents: Tensor = torch.zeros(batch, tokens, base.transformer.config.in_channels, device=base.device)
+    latents = torch.zeros(batch, tokens, base.transformer.config.in_channels, device=base.device)
     rows, columns = height_px // VAE_FACTOR, width_px // VAE_FACTOR
-    with holder.holding(adapter):
-        made = base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, 1.0)
-        if gradient:
-            made.float().square().mean().backward()  # type: ignore[no-untyped-call]
+    return base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, guidance)
+
+
+def _batch_size(side_px: int) -> int:
+    return Frame(side_px, side_px, 1, 1.0).batch_size
 
 
 def _graphs() -> int:

@@ -1,13 +1,14 @@
 """Which of torch's attention kernels a GPU is fastest with, by a short measurement, for training and drawing.
 
-cuDNN's is offered for drawing alone: its backward pass gave NaN on an H200 and read beyond its memory
-elsewhere (see `engine.models`). A kernel that fails, or is not near the plain computation, is left out.
+A kernel that fails, or is not near the plain computation, is left out. cuDNN's is twice as fast as the
+others at FLUX's size, but its backward pass once gave NaN in a training's second step: the warm-up takes
+several, and a training that diverges with it goes on with the next best (`engine.acceleration`).
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,12 +17,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 log = logging.getLogger(__name__)
 
-TRAINING = {
+SAFE = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "math": SDPBackend.MATH,
 }
-DRAWING = {"cudnn": SDPBackend.CUDNN_ATTENTION, **TRAINING}
+KERNELS = {"cudnn": SDPBackend.CUDNN_ATTENTION, **SAFE}
 ROUNDS = 5
 # Relative to the plain computation in float32; bfloat16 itself rounds to .004.
 TOLERANCE = 0.03
@@ -42,15 +43,22 @@ class Attention:
         if self.drawing is None:
             yield
             return
-        with sdpa_kernel(DRAWING[self.drawing]):
+        with sdpa_kernel(KERNELS[self.drawing]):
             yield
 
-    def use_for_training(self) -> None:
-        """In all of this process. Kernels after it stay: an autoencoder's wide heads need them."""
-        if self.training is not None:
-            torch.backends.cuda.enable_flash_sdp(self.training == "flash")
-            torch.backends.cuda.enable_mem_efficient_sdp(self.training in ("flash", "efficient"))
-            torch.backends.cuda.enable_math_sdp(True)
+    @contextmanager
+    def while_training(self) -> Iterator[None]:
+        """And for whatever else is asked. The safe ones come after it: an autoencoder's wide heads need
+        them."""
+        if self.training is None:
+            yield
+            return
+        with sdpa_kernel([KERNELS[self.training], *SAFE.values()], set_priority=True):
+            yield
+
+    def without_cudnn(self) -> "Attention":
+        """What trains where cuDNN's kernel is not to be trusted."""
+        return replace(self, training="flash") if self.training == "cudnn" else self
 
 
 def choose(
@@ -58,11 +66,12 @@ def choose(
 ) -> Attention:
     """Both kernels for sequences of so many tokens. `measure`: seconds that a call takes on the device."""
     generator = torch.Generator(device).manual_seed(0)
-    shape = (1, heads, tokens, width)
-    inputs = [torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3)]
+    shape = (1, tokens, heads, width)  # as the transformer has them in memory
+    drawn = [torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3)]
+    inputs = [each.transpose(1, 2) for each in drawn]
     with torch.enable_grad():  # whoever asks may be about to draw
-        training = _fastest(TRAINING, [each.requires_grad_() for each in inputs], measure)
-    return Attention(training, _fastest(DRAWING, [each.detach() for each in inputs], measure))
+        training = _fastest(KERNELS, [each.requires_grad_() for each in inputs], measure)
+    return Attention(training, _fastest(KERNELS, [each.detach() for each in inputs], measure))
 
 
 def _fastest(kernels: dict[str, SDPBackend], inputs: list[Tensor], measure: Measure) -> str | None:

@@ -29,6 +29,7 @@ class EngineConfig:
     memory_tier: str = "auto"  # see `engine.tiers`
     merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says
     compile: str = "auto"  # blocks compiled, warmed at the start; auto = on an NVIDIA GPU
+    cuda_graphs: str = "auto"  # passes recorded and replayed, see `engine.recording`; auto = on an NVIDIA GPU
     fp8: bool = False  # products with frozen weights in float8, see `engine.float8`
     detector_path: str = ""  # an own copy of the face detector's ONNX file; empty = the installed package's
     recognizer_path: str = (
@@ -46,6 +47,8 @@ class EngineConfig:
         for name in ("merge", "compile"):
             if getattr(self, name) not in SWITCH:
                 raise ValueError(f"{name} must be one of {', '.join(SWITCH)}, not {getattr(self, name)!r}")
+        if self.cuda_graphs not in ("auto", "off"):
+            raise ValueError(f"cuda_graphs must be auto or off, not {self.cuda_graphs!r}")
         if self.candidates_per_headshot < 1:
             raise ValueError("candidates_per_headshot must be 1 or more")
         if self.threads < 0:

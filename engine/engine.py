@@ -37,9 +37,10 @@ from engine.models import Base
 from engine.pictures import Finish
 from engine.presets import recipe_for
 from engine.resources import Resources
-from engine.scheduler import Scheduler
+from engine.scheduler import Kind, Scheduler
 from engine.shoot_work import ShootWork
 from engine.tiers import Allowance
+from engine.trainer import TrainingDiverged
 from engine.training_work import TrainingWork, trained
 from engine.work import Work
 
@@ -156,8 +157,9 @@ class Engine:
         resources = self._resources
         if isinstance(request, TrainAdapter):
             return TrainingWork(
-                request, self._base, resources.slot, self._recipe, self._accelerator, self._inspector
-            )
+                request, self._base, resources.slot, self._recipe, self._accelerator, self._inspector,
+                resources.recorder(allowance),
+            )  # fmt: skip
         base, holder = resources.drawing(allowance)
         return ShootWork(
             request, base, holder, resources.shelf, self._inspector, self._finish,
@@ -221,6 +223,11 @@ class Engine:
         try:
             self._resources.grant(allowance)
             return self._work[task_id].quantum()
+        except TrainingDiverged:
+            if not self._acceleration.distrust_attention():
+                raise
+            self._train_again()
+            return None
         except Exception as error:
             less = allowance.less()
             if less is None or not _is_out_of_memory(error):
@@ -234,6 +241,14 @@ class Engine:
         self._work[task_id] = self._make(request, less)
         self._resources.collect()
         return None
+
+    def _train_again(self) -> None:
+        """Every training goes on from where it is with what has changed since it began."""
+        for task_id, work in self._work.items():
+            if work.kind is Kind.TRAINING:
+                work.checkpoint()
+                work.close()
+                self._work[task_id] = self._make(*self._asked[task_id])
 
     def _guard(self, task_id: str, act: Callable[[], Reply | None]) -> Reply | None:
         """Run what was asked for; what goes wrong in it ends that alone."""

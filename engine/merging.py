@@ -11,7 +11,7 @@ For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from engine.float8 import Float8Linear, fits
 from engine.lora import Adapter, AdapterSlot
 from engine.models import Base
+from engine.recorded_base import RecordedBase
+from engine.recording import Recorder
 
 # One product for what an attention makes of the same input: larger products use the GPU better.
 FUSED = {
@@ -48,9 +50,16 @@ class _Place:
 class Serving:
     """The twin, and whose adapter it holds. Not for several threads."""
 
-    def __init__(self, base: Base, slot: AdapterSlot, fuse: bool = True, float8: bool = False) -> None:
+    def __init__(
+        self,
+        base: Base,
+        slot: AdapterSlot,
+        fuse: bool = True,
+        float8: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
         """Takes as much memory as the linears that adapters change; half with `float8`. The slot is the
-        base's. Raises OutOfMemoryError."""
+        base's. With a recorder, what is asked is recorded. Raises OutOfMemoryError."""
         shared = (*base.transformer.parameters(), *base.transformer.buffers())
         twin = copy.deepcopy(base.transformer, {id(tensor): tensor for tensor in shared})
         twin.disable_gradient_checkpointing()
@@ -58,7 +67,7 @@ class Serving:
         self._held: Adapter | None = None
         self.released = False
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # while it is asked
-        self.base = replace(base, transformer=twin)
+        self.base = RecordedBase.of(base, twin, recorder)
         self.merges = 0
         self._restore()
 
@@ -74,6 +83,7 @@ class Serving:
     def release(self) -> None:
         """Give its memory back until the next adapter comes; only then do addresses change."""
         self._held, self.released = None, True
+        self.base.forget_recordings()
         for serving in {id(place.serving): place.serving for place in self._places}.values():
             _resize(serving, 0)
 

@@ -208,8 +208,8 @@ def _device(name: str) -> torch.device:
             raise BaseUnusable(name, "this device is not there", remedy)
         device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
-        # The backward pass of cuDNN's attention gives NaN on an H200 (torch 2.11, bfloat16, second step of a
-        # training); elsewhere it was seen to read beyond its memory. The other kernels train.
+        # Not by itself: its backward pass gave NaN on an H200 (torch 2.11, bfloat16, second step of a
+        # training). `engine.attention` measures it, and says where it is used.
         torch.backends.cuda.enable_cudnn_sdp(False)
     return device
 

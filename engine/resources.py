@@ -11,6 +11,7 @@ from engine.float8 import FrozenFloat8Linear, computes, fits
 from engine.lora import AdapterSlot
 from engine.merging import Holder, Serving
 from engine.models import Base
+from engine.recording import GraphRecorder, Recorder
 from engine.residency import set_recompute
 from engine.shelf import AdapterShelf
 from engine.tiers import Allowance
@@ -34,6 +35,9 @@ class Resources:
         fp8 = config.fp8 and computes(base.device)
         if fp8 != config.fp8:
             log.warning("no_float8", extra={"device": str(base.device)})
+        # Packed weights and blocks that come from the host are not where they were at the next pass.
+        whole = tier.weights == "bf16" and not tier.offload_blocks
+        self._records = base.device.type == "cuda" and whole and config.cuda_graphs == "auto"
         self._serving = self._serve(config, fp8)
         if fp8 and tier.weights == "bf16":
             self.slot.compute_with(lambda linear: FrozenFloat8Linear(linear) if fits(linear) else linear)
@@ -44,6 +48,10 @@ class Resources:
     def serving(self) -> Serving | None:
         """The serving weights, where there is room for any."""
         return self._serving
+
+    def recorder(self, allowance: Allowance) -> Recorder | None:
+        """For one job's passes; None where they are launched kernel by kernel."""
+        return GraphRecorder(self.base.device) if self._records and allowance == self.all else None
 
     def drawing(self, allowance: Allowance) -> tuple[Base, Holder]:
         """What is asked for pictures, and what holds the adapter for it."""
@@ -86,7 +94,8 @@ class Resources:
             log.warning("merge_impossible", extra={"tier": tier.name, "weights": tier.weights})
             return None
         try:
-            return Serving(self.base, self.slot, float8=fp8)
+            recorder = GraphRecorder(self.base.device) if self._records else None
+            return Serving(self.base, self.slot, float8=fp8, recorder=recorder)
         except torch.OutOfMemoryError:
             log.warning("no_room_to_merge", extra={"tier": tier.name})
             self.collect()

@@ -23,6 +23,7 @@ from engine.models import Base
 from engine.pictures import read_picture
 from engine.presets import Recipe
 from engine.prior import PriorPictures, remove_prior_pictures
+from engine.recording import Recorder
 from engine.scheduler import Kind
 from engine.selfies import Selfie, split_selfies, usable_selfies
 from engine.trainer import Training
@@ -51,10 +52,12 @@ class TrainingWork(Work):
         recipe: Recipe,
         accelerator: Accelerator,
         inspector: Inspector,
+        recorder: Recorder | None = None,
     ) -> None:
+        """recorder: see `engine.gradient`."""
         super().__init__(request.id, request.person_id)
         self._request, self._base, self._slot, self._recipe = request, base, slot, recipe
-        self._accelerator, self._inspector = accelerator, inspector
+        self._accelerator, self._inspector, self._recorder = accelerator, inspector, recorder
         self._selfies = usable_selfies(request.photos, request.facts)
         split = split_selfies(self._selfies)
         self._waiting = list(split.training)
@@ -152,7 +155,7 @@ class TrainingWork(Work):
         training = Training(
             self._base, self._slot, self._dataset, self._recipe, info,
             Path(request.work_dir), request.seed, self._accelerator,
-            centre(self._reference.seen) if self._reference.seen else None,
+            centre(self._reference.seen) if self._reference.seen else None, self._recorder,
         )  # fmt: skip
         log.info(
             "training_begun",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.acceleration import Acceleration, keep_artifacts
+from engine.attention import Attention
 from engine.config import EngineConfig
 from engine.models import load_base
 from engine.presets import recipe_for
@@ -56,6 +57,29 @@ def test_without_room_to_warm_up_the_engine_starts_all_the_same(
     monkeypatch.setattr(resources.serving.base.transformer, "forward", no_room)
     accelerated.start(backend="eager")
     assert "no_room_to_warm_up" in caplog.messages
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_cudnns_attention_is_given_up_where_its_gradients_are_not_finite(
+    resources: Resources, recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right at the first call and not at the second, as it was seen."""
+    accelerated, calls = Acceleration(resources, recipe, "on"), []
+    accelerated.attention = Attention("cudnn", None)
+    original = resources.base.transformer.forward
+
+    def fails_later(**inputs: object) -> tuple[torch.Tensor]:
+        (made,) = original(**inputs)
+        broken = torch.is_grad_enabled() and torch.backends.cuda.cudnn_sdp_enabled()
+        calls.append(broken)
+        return (made * float("nan"),) if broken and sum(calls) > 1 else (made,)
+
+    monkeypatch.setattr(resources.base.transformer, "forward", fails_later)
+    accelerated.start(backend="eager")
+    assert sum(calls) > 1
+    assert accelerated.attention == Attention("flash", None)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert not accelerated.distrust_attention(), "there is nothing else to blame"
 
 
 @torch.no_grad()

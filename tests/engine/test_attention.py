@@ -65,15 +65,14 @@ def test_where_the_plain_computation_of_all_heads_has_no_room_the_others_are_cho
     assert choose(CPU, torch.float32, 2, 16, 32, measured([1.0] * 9)) == Attention("flash", "flash")
 
 
-def test_cudnn_is_never_offered_for_training() -> None:
-    assert "cudnn" in module.DRAWING
-    assert "cudnn" not in module.TRAINING
+def test_cudnn_can_be_given_up_for_training_alone() -> None:
+    assert Attention("cudnn", "cudnn").without_cudnn() == Attention("flash", "cudnn")
+    assert Attention("efficient", "cudnn").without_cudnn() == Attention("efficient", "cudnn")
 
 
 def test_without_a_choice_nothing_is_changed() -> None:
     before = torch.backends.cuda.flash_sdp_enabled()
-    Attention().use_for_training()
-    with Attention().while_drawing():
+    with Attention().while_training(), Attention().while_drawing():
         assert torch.backends.cuda.flash_sdp_enabled() == before
 
 
@@ -84,26 +83,20 @@ def test_the_choice_for_drawing_ends_with_it() -> None:
     assert torch.backends.cuda.flash_sdp_enabled() == before
 
 
-@pytest.fixture
-def switches():
-    """As they were, afterwards."""
-    cuda = torch.backends.cuda
-    before = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.math_sdp_enabled()
-    yield
-    cuda.enable_flash_sdp(before[0])
-    cuda.enable_mem_efficient_sdp(before[1])
-    cuda.enable_math_sdp(before[2])
-
-
-@pytest.mark.parametrize(
-    ("name", "left"),
-    [("flash", (True, True, True)), ("efficient", (False, True, True)), ("math", (False, False, True))],
-)
-def test_in_training_no_kernel_goes_before_the_chosen_one(switches, name: str, left: tuple) -> None:
-    """torch prefers flash to efficient to math; those after it take the shapes that it does not."""
-    Attention(training=name).use_for_training()
-    cuda = torch.backends.cuda
-    assert (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.math_sdp_enabled()) == left
+@pytest.mark.parametrize("name", ["cudnn", "flash", "efficient", "math"])
+def test_in_training_the_chosen_one_goes_first_and_the_safe_ones_follow(name: str) -> None:
+    before = torch._C._get_sdp_priority_order(), torch.backends.cuda.cudnn_sdp_enabled()
+    with Attention(training=name).while_training():
+        order = torch._C._get_sdp_priority_order()
+        assert order[0] == int(module.KERNELS[name])
+        assert torch.backends.cuda.cudnn_sdp_enabled() == (name == "cudnn")
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.math_sdp_enabled()
+        with Attention(drawing="math").while_drawing():
+            assert not torch.backends.cuda.flash_sdp_enabled()
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch._C._get_sdp_priority_order() == order, "drawing between leaves it as it was"
+    assert (torch._C._get_sdp_priority_order(), torch.backends.cuda.cudnn_sdp_enabled()) == before
 
 
 def test_who_is_about_to_draw_can_measure_too() -> None:

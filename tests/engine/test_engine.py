@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine import trainer as trainer_module
+from engine.attention import Attention
 from engine.config import EngineConfig
 from engine.engine import DeviceLost, Engine, PhotoDesk
 from engine.messages import (
@@ -373,3 +374,45 @@ def test_a_forgotten_adapter_leaves_the_weights(roomy: Running, coloured_photos,
     roomy.engine.submit(Cancel("c", "nobody"))
     roomy.answer("nobody")
     assert all(torch.equal(each, pristine[name]) for name, each in state().items())
+
+
+def test_a_training_that_diverges_with_a_doubtful_kernel_goes_on_with_another(
+    running: Running, coloured_photos: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = training(coloured_photos((200, 60, 60), 4), tmp_path, "straight")
+    running.engine.submit(straight)
+    assert isinstance(running.answer("straight"), AdapterTrained)
+    accelerated, begun = running.engine._acceleration, []
+    accelerated.attention = Attention("cudnn", None)
+    original, step = trainer_module.Training.__init__, trainer_module.Training.step
+
+    def counted(self: object, *given: object, **more: object) -> None:
+        begun.append(self)
+        original(self, *given, **more)
+
+    def diverges_once(self: trainer_module.Training) -> float:
+        if self.step_index == 3 and accelerated.attention.training == "cudnn":
+            raise trainer_module.TrainingDiverged(3)
+        return step(self)
+
+    monkeypatch.setattr(trainer_module.Training, "__init__", counted)
+    monkeypatch.setattr(trainer_module.Training, "step", diverges_once)
+    request = training(coloured_photos((200, 60, 60), 4), tmp_path, "doubtful")
+    running.engine.submit(request)
+    assert isinstance(running.answer("doubtful"), AdapterTrained)
+    assert len(begun) == 2
+    assert begun[1].resumed
+    assert accelerated.attention == Attention("flash", None)
+    one, other = (load_file(each.adapter_path) for each in (straight, request))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_one_that_diverges_by_itself_fails(
+    running: Running, coloured_photos: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(self: trainer_module.Training) -> float:
+        raise trainer_module.TrainingDiverged(self.step_index)
+
+    monkeypatch.setattr(trainer_module.Training, "step", diverges)
+    running.engine.submit(training(coloured_photos((200, 60, 60), 4), tmp_path))
+    assert running.answer("t").reason == "training_diverged"
