@@ -19,25 +19,32 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.flux_training import random_base, random_dataset
 from engine import flow
 from engine.attention import Attention, choose, on_gpu
+from engine.base_folder import BaseSettings
 from engine.float8 import FrozenFloat8Linear
 from engine.lora import TARGETS, Adapter, AdapterInfo, AdapterSlot, save_adapter
 from engine.merging import Serving
 from engine.models import Base, TextCondition
+from engine.presets import recipe_for
+from engine.recording import GraphRecorder
 from engine.residency import set_recompute
 from engine.shelf import AdapterShelf
 from engine.tiers import TIERS
+from engine.trainer import Training
 
 RESULT = Path(__file__).parent / "results" / "flux_speed.md"
 RANK, STEPS = 16, 28
@@ -47,6 +54,11 @@ PEAK_TFLOPS = 772
 FORWARD_TFLOP = {512: 21.5, 768: 41.9, 1024: 74.4}
 # Frozen linears: forward and the gradient of the input; attention's backward is 2.5 times its forward.
 TRAINING_TFLOP = {512: 2 * 19.83 + 3.5 * 1.65, 1024: 2 * 59.49 + 3.5 * 14.87}
+# Kernels by what their names hold, the first that fits; what fits none is the rest.
+KERNELS = {
+    "attention": ("flash", "fmha", "sdpa", "attention", "cudnn_generated"),
+    "products": ("gemm", "cutlass", "nvjet", "cublas", "xmma", "wgmma"),
+}
 GOALS = "2.6 s a picture, 9 s for four; 80 ms a step at 512 px, 260 at 1024; 20 ms a switch, 150 from a file"
 
 
@@ -114,6 +126,23 @@ class Bench:
         """A line of the table, at once."""
         self.rows.append(row)
         print(row, flush=True)
+
+    def kernels(self, call: Callable[[], object]) -> str:
+        """Milliseconds of a call's kernels: all, and by kind."""
+        if self.device.type != "cuda":
+            return "-"
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            call()
+            self.wait()
+        spent = dict.fromkeys([*KERNELS, "rest"], 0.0)
+        for event in profiled.key_averages():
+            kinds = [kind for kind, words in KERNELS.items() if any(word in event.key for word in words)]
+            spent[kinds[0] if kinds else "rest"] += event.self_device_time_total / 1000
+        return f"{sum(spent.values()):.0f} ({', '.join(f'{kind} {ms:.0f}' for kind, ms in spent.items())})"
+
+    def recorder(self) -> GraphRecorder | None:
+        """As the engine's resources give one."""
+        return GraphRecorder(self.device) if self.device.type == "cuda" else None
 
     def memory_gib(self) -> float:
         """Most that was allocated since the last call."""
@@ -253,7 +282,7 @@ def part_draw(bench: Bench, transformer: Any, float8: bool) -> None:
     del unfused, eager
     attention = _attention(bench, transformer)
     for fp8 in (False, True) if float8 else (False,):
-        serving = Serving(base, slot, float8=fp8)
+        serving = Serving(base, slot, float8=fp8, recorder=bench.recorder())
         serving.around = attention.while_drawing
         compile_blocks(bench, serving.base.transformer)
         with serving.holding(one):
@@ -281,9 +310,10 @@ def _draw_row(
     four = bench.seconds(lambda: draw(bench, base, text, side, 4), rounds=1, warm=False)
     share = FORWARD_TFLOP[1024] * STEPS / single / PEAK_TFLOPS
     ratios = " ".join(f"{other / single:.2f}x" for other in others if other is not None) or "1"
+    kernels = bench.kernels(lambda: once(bench, base, text, side))
     bench.say(
         f"| {label} | {single:.2f} | {four:.2f} | {share:.0%} | {ratios} | {error:.4f} | {warm:.0f}"
-        f" | {bench.memory_gib():.0f} |"
+        f" | {bench.memory_gib():.0f} | {kernels} |"
     )
     return single
 
@@ -297,39 +327,47 @@ def part_train(bench: Bench, transformer: Any, float8: bool) -> None:
         for parameter in trained:
             parameter.requires_grad_(True)
         # Its branches and their gradients in float32, beside bfloat16, as its script trains them.
-        step = _training_step(bench, make_base(bench, theirs), trained, side, fused=False)
+        step = _their_step(bench, make_base(bench, theirs), trained, side)
         _train_row(bench, f"diffusers' recipe, {name} px", name, step)
         del theirs, trained, step
         free(bench)
     slot = AdapterSlot(transformer)
-    base, attention = make_base(bench, transformer), _attention(bench, transformer)
-    attention.use_for_training()
+    base, attention = random_base(transformer, bench.device), _attention(bench, transformer)
     set_recompute(transformer, False)
     exact = _gradient(bench, base, slot)
     compile_blocks(bench, transformer, dynamic=None)
-    for fp8 in (False, True) if float8 else (False,):
-        if fp8:
-            slot.compute_with(FrozenFloat8Linear)
-        error = relative(_gradient(bench, base, slot), exact)
-        bench.notes.append(
-            f"Gradient{' in float8' if fp8 else ''} against eager: relative error {error:.4f}."
-        )
-        for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
-            one = make_adapter(bench, slot, 1, torch.float32)
-            with slot.holding(one):
-                step = _training_step(bench, base, slot.parameters, side, fused=True)
+    with attention.while_training():
+        for fp8 in (False, True) if float8 else (False,):
+            if fp8:
+                slot.compute_with(FrozenFloat8Linear)
+            error = relative(_gradient(bench, base, slot), exact)
+            bench.notes.append(
+                f"Gradient{' in float8' if fp8 else ''} against eager: relative error {error:.4f}."
+            )
+            for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
                 label = f"ours{', float8' if fp8 else ''}, {name} px"
-                _train_row(bench, label, name, step)
-            free(bench)
+                _train_row(bench, label, name, _training(bench, base, slot, side).step)
+                free(bench)
 
 
-def _training_step(
-    bench: Bench, base: Base, parameters: list[torch.nn.Parameter], side_px: int, fused: bool
+def _training(bench: Bench, base: Base, slot: AdapterSlot, side_px: int) -> Training:
+    """The engine's own, with all that the preset `balanced` switches on."""
+    recipe = replace(recipe_for("balanced", BaseSettings()), rank=RANK, batch_size=1)
+    data = random_dataset(base, side_px, bench.geometry.text_tokens)
+    accelerator = Accelerator(cpu=bench.device.type == "cpu", mixed_precision="no")
+    info = AdapterInfo("a", "p", "random", RANK)
+    return Training(
+        base, slot, data, recipe, info, Path(tempfile.gettempdir()) / "nothing-there", 7, accelerator,
+        recorder=bench.recorder(),
+    )  # fmt: skip
+
+
+def _their_step(
+    bench: Bench, base: Base, parameters: list[torch.nn.Parameter], side_px: int
 ) -> Callable[[], None]:
     text, clean = make_text(bench, base.transformer), noise(bench, side_px, seed=3)
     target, sigma, rows = noise(bench, side_px, seed=4), torch.tensor([0.6]), side_px // 8
-    fused = fused and bench.device.type == "cuda"
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=fused or None)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
 
     def step() -> None:
         noised = flow.noised(clean, target, sigma.to(bench.device))
@@ -351,14 +389,15 @@ def _gradient(bench: Bench, base: Base, slot: AdapterSlot) -> Tensor:
         return torch.cat([each.grad.flatten() for each in slot.parameters if each.grad is not None])
 
 
-def _train_row(bench: Bench, label: str, name: int, step: Callable[[], None]) -> None:
+def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object]) -> None:
     begun = time.perf_counter()
     step()
     bench.wait()
     warm = time.perf_counter() - begun
     seconds = bench.seconds(step, rounds=10)
     share = TRAINING_TFLOP[name] / seconds / PEAK_TFLOPS
-    bench.say(f"| {label} | {seconds * 1000:.0f} | {share:.0%} | {warm:.0f} | {bench.memory_gib():.0f} |")
+    gib, kernels = bench.memory_gib(), bench.kernels(step)
+    bench.say(f"| {label} | {seconds * 1000:.0f} | {share:.0%} | {warm:.0f} | {gib:.0f} | {kernels} |")
 
 
 def part_switch(bench: Bench, transformer: Any) -> None:
@@ -415,8 +454,10 @@ def _attention(bench: Bench, transformer: Any) -> Attention:
 
 HEADS = {
     "draw": "| 28 steps, 1024 px, rank 16 | 1 picture, s | 4 pictures, s | of the limit | times as fast as"
-    " the rows above | relative error | first call, s | GiB |\n|---|---|---|---|---|---|---|---|",
-    "train": "| training step, rank 16 | ms | of the limit | first call, s | GiB |\n|---|---|---|---|---|",
+    " the rows above | relative error | first call, s | GiB | a step's kernels, ms |\n"
+    "|---|---|---|---|---|---|---|---|---|",
+    "train": "| training step, rank 16 | ms | of the limit | first call, s | GiB | its kernels, ms |\n"
+    "|---|---|---|---|---|---|",
     "switch": "| switching people | ms |\n|---|---|",
 }
 
