@@ -268,7 +268,7 @@ def part_draw(bench: Bench, transformer: Any, float8: bool) -> None:
     """Pictures at the large side: eager and unfused, compiled and hot-swapped, merged and compiled."""
     side, text = bench.geometry.sides[1], make_text(bench, transformer)
     pristine = plain(transformer)
-    slot = AdapterSlot(transformer)
+    slot = AdapterSlot(transformer, fuse=True)
     base, one = make_base(bench, transformer), make_adapter(bench, slot, 1, bench.dtype)
     unfused = with_peft(bench, pristine)
     load_peft(unfused, one)
@@ -331,7 +331,7 @@ def part_train(bench: Bench, transformer: Any, float8: bool) -> None:
         _train_row(bench, f"diffusers' recipe, {name} px", name, step)
         del theirs, trained, step
         free(bench)
-    slot = AdapterSlot(transformer)
+    slot = AdapterSlot(transformer, fuse=True)
     base, attention = random_base(transformer, bench.device), _attention(bench, transformer)
     set_recompute(transformer, False)
     exact = _gradient(bench, base, slot)
@@ -402,7 +402,7 @@ def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object]) 
 
 def part_switch(bench: Bench, transformer: Any) -> None:
     """From one person to another: at hand on the GPU, from the host's memory, from a file."""
-    slot = AdapterSlot(transformer)
+    slot = AdapterSlot(transformer, fuse=True)
     base = make_base(bench, transformer)
     serving = Serving(base, slot)
     people = [make_adapter(bench, slot, seed, bench.dtype) for seed in (1, 2)]

@@ -139,6 +139,7 @@ class EngineSettings(_Table):
     memory_tier: Literal["auto", "80gb", "48gb", "24gb", "16gb", "12gb"] = "auto"
     merge: Literal["auto", "on", "off"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    cuda_graphs: Literal["auto", "off"] = "auto"
     fp8: bool = False
     detector_path: str = ""
     recognizer_path: str = ""

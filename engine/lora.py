@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from engine.branch import Branch
+from engine.branch import FUSED, Branch, FusedBranch
 from engine.durable_files import write_atomically
 from engine.errors import AdapterCorrupt
 
@@ -86,21 +86,27 @@ class Adapter:
 class AdapterSlot:
     """The base's LoRA branches. Not for several threads."""
 
-    def __init__(self, transformer: Any, also: Sequence[str] = ()) -> None:
+    def __init__(self, transformer: Any, also: Sequence[str] = (), fuse: bool = False) -> None:
         """Attach empty branches to a frozen transformer: beside `TARGETS`, and beside the linears of these
-        paths."""
-        found = [
-            name for name, _ in transformer.named_modules() if re.fullmatch(TARGETS, name) or name in also
-        ]
-        self._layers: dict[str, Branch] = {}
+        paths. fuse: make one product of what an attention makes of the same input, where it is plain."""
+        self._linears: dict[str, torch.nn.Linear] = {
+            name: module
+            for name, module in transformer.named_modules()
+            if re.fullmatch(TARGETS, name) or name in also
+        }
+        self._sizes = {path: (each.out_features, each.in_features) for path, each in self._linears.items()}
+        self._branches: list[Branch | FusedBranch] = []
         self._parameters: dict[str, torch.nn.Parameter] = {}
-        for path in found:
-            parent, _, name = path.rpartition(".")
-            layer = Branch(transformer.get_submodule(path))
-            setattr(transformer.get_submodule(parent), name, layer)
-            self._layers[path] = layer
-            self._parameters[f"{path}.lora_A"] = layer.lora_A
-            self._parameters[f"{path}.lora_B"] = layer.lora_B
+        fused = _fuse(transformer, self._linears) if fuse else {}
+        for path, linear in self._linears.items():
+            if path in fused:
+                branch, place = fused[path]
+                self._take(path, branch, branch.lora_A[place], branch.lora_B[place])
+            else:
+                alone = Branch(linear)
+                parent, _, name = path.rpartition(".")
+                setattr(transformer.get_submodule(parent), name, alone)
+                self._take(path, alone, alone.lora_A, alone.lora_B)
         self._enable(False)
         self._empty()
 
@@ -111,13 +117,14 @@ class AdapterSlot:
 
     @property
     def linears(self) -> dict[str, torch.nn.Linear]:
-        """What the branches lie beside, by path: the base's own linears."""
-        return {name: layer.base_layer for name, layer in self._layers.items()}
+        """What the branches lie beside, by path: the base's own linears, until others compute."""
+        return dict(self._linears)
 
     def compute_with(self, make: Callable[[torch.nn.Linear], torch.nn.Module]) -> None:
         """Put something else in the place of each linear that computes the same."""
-        for layer in self._layers.values():
-            layer.base_layer = make(layer.base_layer)
+        self._linears.clear()
+        for branch in self._branches:
+            branch.base_layer = make(branch.base_layer)
 
     @property
     def names(self) -> list[str]:
@@ -126,8 +133,8 @@ class AdapterSlot:
 
     def shape(self, name: str, rank: int) -> tuple[int, int]:
         """Of a tensor in an adapter of that rank."""
-        layer = self._layers[name.rsplit(".", 1)[0]].base_layer
-        return (rank, layer.in_features) if name.endswith("lora_A") else (layer.out_features, rank)
+        outputs, inputs = self._sizes[name.rsplit(".", 1)[0]]
+        return (rank, inputs) if name.endswith("lora_A") else (outputs, rank)
 
     def fresh(self, info: AdapterInfo, generator: torch.Generator) -> Adapter:
         """A new adapter that changes nothing yet: A ~ N(0, 1/rank), B = 0; drawn on the CPU."""
@@ -153,14 +160,39 @@ class AdapterSlot:
             self._enable(False)
             self._empty()
 
+    def _take(
+        self, path: str, branch: Branch | FusedBranch, a: torch.nn.Parameter, b: torch.nn.Parameter
+    ) -> None:
+        self._parameters |= {f"{path}.lora_A": a, f"{path}.lora_B": b}
+        if branch not in self._branches:
+            self._branches.append(branch)
+
     def _empty(self) -> None:
         for parameter in self._parameters.values():
             parameter.grad = None
             parameter.data = torch.empty(0, device=parameter.device)
 
     def _enable(self, enabled: bool) -> None:
-        for layer in self._layers.values():
-            layer.enabled = enabled
+        for branch in self._branches:
+            branch.enabled = enabled
+
+
+def _fuse(transformer: Any, linears: dict[str, torch.nn.Linear]) -> dict[str, tuple[FusedBranch, int]]:
+    """Make one branch of each attention's projections: of each linear's path the branch, and the place
+    there."""
+    fused: dict[str, tuple[FusedBranch, int]] = {}
+    for parent, module in list(transformer.named_modules()):
+        for name, members in FUSED.items():
+            paths = [f"{parent}.{member}" for member in members]
+            # Packed linears are no `nn.Linear`, and stay as they are.
+            if all(type(linears.get(path)) is torch.nn.Linear for path in paths):
+                branch = FusedBranch([linears[path] for path in paths])
+                setattr(module, name, branch)
+                module.fused_projections = True
+                for member in members:
+                    delattr(module, member)
+                fused |= {path: (branch, place) for place, path in enumerate(paths)}
+    return fused
 
 
 def save_adapter(path: Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:

@@ -17,17 +17,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.branch import FUSED
 from engine.float8 import Float8Linear, fits
 from engine.lora import Adapter, AdapterSlot
 from engine.models import Base
 from engine.recorded_base import RecordedBase
 from engine.recording import Recorder
-
-# One product for what an attention makes of the same input: larger products use the GPU better.
-FUSED = {
-    "to_qkv": ("to_q", "to_k", "to_v"),
-    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
-}
 
 
 class Holder(Protocol):
@@ -144,12 +139,13 @@ def _rows(place: _Place) -> Tensor:
 def _placed(twin: nn.Module, linears: dict[str, nn.Linear], fuse: bool, float8: bool) -> list[_Place]:
     """Give the twin serving linears in place of all that adapters change."""
     places, left = list[_Place](), dict(linears)
-    for path, module in list(twin.named_modules()) if fuse else ():
+    for path, module in list(twin.named_modules()):
         for fused, names in FUSED.items():
             members = [f"{path}.{name}" for name in names]
-            if set(members) <= left.keys():
+            there = hasattr(module, fused)  # the slot fused them
+            if set(members) <= left.keys() and (fuse or there):
                 places += _serve(module, fused, {name: left.pop(name) for name in members}, float8)
-                for name in names:
+                for name in () if there else names:
                     delattr(module, name)
                 module.fused_projections = True
     for path, linear in left.items():

@@ -12,7 +12,6 @@ from engine.float8 import Float8Linear
 from engine.generator import Drawing, Frame, Shot
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
 from engine.merging import Serving
-from tests.engine.again import Again
 from tests.engine.test_lora import adapter, look
 
 
@@ -204,25 +203,3 @@ def test_the_info_of_an_adapter_is_not_needed_to_merge(base, slot: AdapterSlot, 
     fresh = slot.fresh(AdapterInfo("n", "p", base.folder.revision, 4), torch.Generator().manual_seed(1))
     with serving.holding(fresh):
         assert torch.allclose(look(serving.base), look(base), atol=1e-5), "a fresh one changes nothing"
-
-
-def test_recorded_pictures_are_the_launched_ones_whoever_comes_next(base, slot: AdapterSlot) -> None:
-    people = [adapter(base, slot, seed, person=f"p{seed}") for seed in (1, 2)]
-    launched, recorder = Serving(base, slot), Again()
-    recorded = Serving(base, slot, recorder=recorder)
-    for person in (*people, *people):
-        wanted, made = (pictures(serving.base, serving, person) for serving in (launched, recorded))
-        assert all(np.array_equal(one, other) for one, other in zip(wanted, made, strict=True))
-    assert recorder.recorded == 1
-    # 4 steps of one batch for each: all but the very first were replayed.
-    assert recorder.replayed == 4 * 4 - 1
-
-
-def test_where_addresses_changed_nothing_old_is_replayed(base, slot: AdapterSlot) -> None:
-    one, recorder = adapter(base, slot, 1), Again()
-    serving = Serving(base, slot, recorder=recorder)
-    before = pictures(serving.base, serving, one)
-    serving.release()
-    after = pictures(serving.base, serving, one)
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-    assert recorder.recorded == 2
