@@ -54,6 +54,7 @@ PEAK_TFLOPS = 772
 FORWARD_TFLOP = {512: 21.5, 768: 41.9, 1024: 74.4}
 # Frozen linears: forward and the gradient of the input; attention's backward is 2.5 times its forward.
 TRAINING_TFLOP = {512: 2 * 19.83 + 3.5 * 1.65, 1024: 2 * 59.49 + 3.5 * 14.87}
+MOST_KERNELS = 16  # printed for each row
 # Kernels by what their names hold, the first that fits; what fits none is the rest.
 KERNELS = {
     "attention": ("flash", "fmha", "sdpa", "attention", "cudnn_generated"),
@@ -96,6 +97,8 @@ class Bench:
     device: torch.device
     tiny: bool
     deadline: float
+    float8: tuple[bool, ...] = (False, True)  # ours without it, with it
+    theirs: bool = True
     rows: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -135,7 +138,10 @@ class Bench:
             call()
             self.wait()
         spent = dict.fromkeys([*KERNELS, "rest"], 0.0)
-        for event in profiled.key_averages():
+        events = sorted(profiled.key_averages(), key=lambda event: -event.self_device_time_total)
+        for event in events[:MOST_KERNELS]:
+            print(f"{event.self_device_time_total / 1000:8.2f} ms {event.count:6} times {event.key[:120]}")
+        for event in events:
             kinds = [kind for kind, words in KERNELS.items() if any(word in event.key for word in words)]
             spent[kinds[0] if kinds else "rest"] += event.self_device_time_total / 1000
         return f"{sum(spent.values()):.0f} ({', '.join(f'{kind} {ms:.0f}' for kind, ms in spent.items())})"
@@ -264,7 +270,7 @@ def load_peft(transformer: Any, adapter: Adapter) -> None:
 # ---------------------------------------------------------------- parts
 
 
-def part_draw(bench: Bench, transformer: Any, float8: bool) -> None:
+def part_draw(bench: Bench, transformer: Any) -> None:
     """Pictures at the large side: eager and unfused, compiled and hot-swapped, merged and compiled."""
     side, text = bench.geometry.sides[1], make_text(bench, transformer)
     pristine = plain(transformer)
@@ -276,12 +282,14 @@ def part_draw(bench: Bench, transformer: Any, float8: bool) -> None:
         parameter.data = parameter.data.to(bench.dtype)  # the pipeline loads an adapter in its own type
     eager = make_base(bench, unfused)
     exact = once(bench, eager, text, side)
-    first = _draw_row(bench, "diffusers eager, unfused", eager, text, exact, None)
-    compile_blocks(bench, unfused)
-    second = _draw_row(bench, "diffusers compiled, hot-swapped", eager, text, exact, first)
+    first = second = None
+    if bench.theirs:
+        first = _draw_row(bench, "diffusers eager, unfused", eager, text, exact, None)
+        compile_blocks(bench, unfused)
+        second = _draw_row(bench, "diffusers compiled, hot-swapped", eager, text, exact, first)
     del unfused, eager
     attention = _attention(bench, transformer)
-    for fp8 in (False, True) if float8 else (False,):
+    for fp8 in bench.float8:
         serving = Serving(base, slot, float8=fp8, recorder=bench.recorder())
         serving.around = attention.while_drawing
         compile_blocks(bench, serving.base.transformer)
@@ -318,9 +326,9 @@ def _draw_row(
     return single
 
 
-def part_train(bench: Bench, transformer: Any, float8: bool) -> None:
+def part_train(bench: Bench, transformer: Any) -> None:
     """Training steps at both sides: diffusers' recipe with checkpointing, and ours."""
-    for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
+    for side, name in zip(bench.geometry.sides, (512, 1024), strict=True) if bench.theirs else ():
         theirs = with_peft(bench, transformer)
         theirs.enable_gradient_checkpointing()
         trained = [p for n, p in theirs.named_parameters() if "lora_" in n]
@@ -337,7 +345,7 @@ def part_train(bench: Bench, transformer: Any, float8: bool) -> None:
     exact = _gradient(bench, base, slot)
     compile_blocks(bench, transformer, dynamic=None)
     with attention.while_training():
-        for fp8 in (False, True) if float8 else (False,):
+        for fp8 in bench.float8:
             if fp8:
                 slot.compute_with(FrozenFloat8Linear)
             error = relative(_gradient(bench, base, slot), exact)
@@ -452,6 +460,7 @@ def _attention(bench: Bench, transformer: Any) -> Attention:
 # ---------------------------------------------------------------- the program
 
 
+FLOAT8 = {"off": (False,), "only": (True,), "too": (False, True)}
 HEADS = {
     "draw": "| 28 steps, 1024 px, rank 16 | 1 picture, s | 4 pictures, s | of the limit | times as fast as"
     " the rows above | relative error | first call, s | GiB | a step's kernels, ms |\n"
@@ -484,7 +493,7 @@ def surviving(bench: Bench, part: str) -> Iterator[None]:
         free(bench)
 
 
-def run(bench: Bench, parts: list[str], float8: bool, budget: float) -> None:
+def run(bench: Bench, parts: list[str], budget: float) -> None:
     """Each part with a transformer of its own, while there is time."""
     ends = time.monotonic() + budget
     torch._dynamo.config.recompile_limit = 64
@@ -502,9 +511,9 @@ def run(bench: Bench, parts: list[str], float8: bool, budget: float) -> None:
             bench.memory_gib()
             with torch.no_grad() if part != "train" else nullcontext():
                 if part == "draw":
-                    part_draw(bench, transformer, float8)
+                    part_draw(bench, transformer)
                 elif part == "train":
-                    part_train(bench, transformer, float8)
+                    part_train(bench, transformer)
                 else:
                     part_switch(bench, transformer)
             del transformer
@@ -542,14 +551,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=sorted(HEADS), default=["draw", "switch", "train"])
-    parser.add_argument("--no-float8", action="store_true", help="leave float8 out")
+    parser.add_argument(
+        "--float8", choices=sorted(FLOAT8), default="too", help="ours without it, with it, or both"
+    )
+    parser.add_argument("--ours-only", action="store_true", help="leave diffusers out: no ratios")
     parser.add_argument("--budget", type=float, default=500, help="seconds for all parts")
     parser.add_argument("--tiny", action="store_true", help="a small geometry, to see that it runs")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     geometry = TINY if options.tiny else FLUX
     bench = Bench(geometry, torch.device(options.device), options.tiny, time.monotonic() + options.budget)
-    run(bench, options.only, not options.no_float8, options.budget)
+    bench.float8, bench.theirs = FLOAT8[options.float8], not options.ours_only
+    run(bench, options.only, options.budget)
     print(f"\n{page(bench)}")
 
 

@@ -31,7 +31,7 @@ def bench() -> Bench:
 
 
 def test_switches_are_measured_and_exact(bench: Bench) -> None:
-    run(bench, ["switch"], float8=False, budget=60)
+    run(bench, ["switch"], budget=60)
     assert sum("merged |" in row for row in bench.rows) == 3
     assert any(note.endswith("bit for bit a fresh merge's: True.") for note in bench.notes)
     assert "failed" not in page(bench)
