@@ -37,7 +37,7 @@ from engine.attention import Attention, choose, on_gpu
 from engine.base_folder import BaseSettings
 from engine.float8 import FrozenFloat8Linear
 from engine.lora import TARGETS, Adapter, AdapterInfo, AdapterSlot, save_adapter
-from engine.merging import Serving
+from engine.merging import Serving, has_kernel
 from engine.models import Base, TextCondition
 from engine.presets import recipe_for
 from engine.recording import GraphRecorder
@@ -421,7 +421,11 @@ def part_switch(bench: Bench, transformer: Any) -> None:
         with serving.holding(get(turn[0] % 2)):
             pass
 
-    bench.say(f"| at hand, merged | {bench.seconds(lambda: merge(lambda i: people[i])) * 1000:.1f} |")
+    at_hand = bench.seconds(lambda: merge(lambda i: people[i]))
+    bench.say(f"| at hand, merged | {at_hand * 1000:.1f} | |")
+    moved = 2 * sum(each.weight.nbytes for each in slot.linears.values())
+    way = "by the kernel" if has_kernel(bench.device) else "by addmm"
+    bench.notes.append(f"Merging {way} reads and writes {moved / at_hand / 1e12:.2f} TB/s of weights.")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{seed}.safetensors" for seed in (1, 2)]
         for path, person in zip(paths, people, strict=True):
@@ -433,8 +437,12 @@ def part_switch(bench: Bench, transformer: Any) -> None:
             def get(index: int, shelf: AdapterShelf = shelf) -> Adapter:
                 return shelf.get(f"adapter-{index + 1}", paths[index])
 
-            milliseconds = bench.seconds(lambda: merge(get)) * 1000
-            bench.say(f"| {label}, read and merged | {milliseconds:.1f} |")
+            def read(get: Callable[[int], Adapter] = get) -> None:
+                turn[0] += 1
+                get(turn[0] % 2)
+
+            whole, reading = (bench.seconds(call) * 1000 for call in (lambda: merge(get), read))
+            bench.say(f"| {label}, read and merged | {whole:.1f} | {reading:.1f} |")
     fresh = Serving(base, slot)
     for _ in range(20 if bench.tiny else 100):
         merge(lambda i: people[i])
@@ -467,7 +475,7 @@ HEADS = {
     "|---|---|---|---|---|---|---|---|---|",
     "train": "| training step, rank 16 | ms | of the limit | first call, s | GiB | its kernels, ms |\n"
     "|---|---|---|---|---|---|",
-    "switch": "| switching people | ms |\n|---|---|",
+    "switch": "| switching people | ms | of it reading, ms |\n|---|---|---|",
 }
 
 

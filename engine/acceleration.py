@@ -36,7 +36,9 @@ WARM_CALLS = 3
 
 def keep_artifacts(cache_dir: Path) -> None:
     """Where compiled code lies; to be called before anything is compiled."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir.absolute() / "compiled"))
+    compiled = cache_dir.absolute() / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(compiled / "triton"))  # of our own kernels
 
 
 class Acceleration:

@@ -5,6 +5,10 @@ adapter is merged from the base's pristine weights into the twin's, at fixed add
 nothing is ever subtracted, so nothing drifts, and what is there depends on that adapter alone. The base
 itself is never written to: trainings go on beside it with branches of their own.
 
+On a GPU one pass of `engine.merge_kernel` does it; on a CPU, for float8, in other types than bfloat16 and at
+ranks too large for it, `torch.addmm` does, matrix by matrix. Each way gives the same bits each time; the two
+differ by no more than that one rounding.
+
 For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else adapters stay branches.
 """
 
@@ -12,7 +16,9 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import compress
+from operator import not_
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +29,9 @@ from engine.lora import Adapter, AdapterSlot
 from engine.models import Base
 from engine.recorded_base import RecordedBase
 from engine.recording import Recorder
+
+if TYPE_CHECKING:
+    from engine.merge_kernel import Merger
 
 
 class Holder(Protocol):
@@ -59,6 +68,8 @@ class Serving:
         twin = copy.deepcopy(base.transformer, {id(tensor): tensor for tensor in shared})
         twin.disable_gradient_checkpointing()
         self._places = _placed(twin, slot.linears, fuse, float8)
+        self._at_once, self._one_by_one = _parted(self._places, base.device)
+        self._merger: Merger | None = None  # of those at once; knows addresses, and lives while they stay
         self._held: Adapter | None = None
         self.released = False
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # while it is asked
@@ -77,7 +88,7 @@ class Serving:
 
     def release(self) -> None:
         """Give its memory back until the next adapter comes; only then do addresses change."""
-        self._held, self.released = None, True
+        self._held, self._merger, self.released = None, None, True
         self.base.forget_recordings()
         for serving in {id(place.serving): place.serving for place in self._places}.values():
             _resize(serving, 0)
@@ -94,13 +105,21 @@ class Serving:
     def _merge(self, adapter: Adapter) -> None:
         self._held = None  # whatever fails below, nobody is taken for being there
         self._allocate()
-        for place in self._places:
-            # Rounded as the base would round a branch's weights; the sum is rounded once.
-            down = adapter.tensors[f"{place.name}.lora_A"].to(place.pristine.dtype)
-            up = adapter.tensors[f"{place.name}.lora_B"].to(place.pristine.dtype)
-            _write(place, up, down)
+        for place in self._one_by_one if self._merge_at_once(adapter) else self._places:
+            _write(place, *_halves(adapter, place))
         self._held = adapter
         self.merges += 1
+
+    def _merge_at_once(self, adapter: Adapter) -> bool:
+        """What the kernel takes, unless the adapter's rank is too large for it."""
+        if self._merger is None and self._at_once:
+            from engine.merge_kernel import Merger
+
+            self._merger = Merger([(place.pristine, _rows(place)) for place in self._at_once])
+        if self._merger is None or not self._merger.takes(adapter.info.rank):
+            return False
+        self._merger.merge([_halves(adapter, place) for place in self._at_once])
+        return True
 
     def _allocate(self) -> None:
         self.released = False
@@ -121,6 +140,31 @@ class Serving:
 def _resize(serving: nn.Linear | Float8Linear, outputs: int) -> None:
     if len(serving.weight) != outputs:
         serving.weight.data = serving.weight.new_empty(outputs, serving.in_features)
+
+
+def _parted(places: list[_Place], device: torch.device) -> tuple[list[_Place], list[_Place]]:
+    """Those that the kernel takes, and the others."""
+    if not has_kernel(device):
+        return [], places
+    from engine.merge_kernel import fits
+
+    taken = [isinstance(each.serving, nn.Linear) and fits(each.pristine, _rows(each)) for each in places]
+    return list(compress(places, taken)), list(compress(places, map(not_, taken)))
+
+
+def has_kernel(device: torch.device) -> bool:
+    """Whether merging has a kernel there. Nothing of it is loaded where there is no GPU."""
+    if device.type != "cuda":
+        return False
+    from engine.merge_kernel import usable
+
+    return usable(device)
+
+
+def _halves(adapter: Adapter, place: _Place) -> tuple[Tensor, Tensor]:
+    """up and down, rounded as the base would round a branch's weights; the sum is rounded once."""
+    up, down = (adapter.tensors[f"{place.name}.lora_{half}"] for half in "BA")
+    return up.to(place.pristine.dtype).contiguous(), down.to(place.pristine.dtype).contiguous()
 
 
 def _write(place: _Place, up: Tensor, down: Tensor) -> None:

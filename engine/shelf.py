@@ -1,9 +1,12 @@
 """Adapters that were used lately, where they are fast to reach: first on the GPU, then in the host's memory.
 
-Both shelves are bounded in bytes. An adapter is known by its id and the digest of its weights, so that one
-that comes as another copy of the same file is not read again, and one that was trained anew is.
+Both shelves are bounded in bytes. As adapters do not change, the copy in the host's memory is made once, when
+an adapter first leaves the GPU, and stays while there is room, also when the adapter is back. An adapter is
+known by its id and the digest of its weights, so that one that comes as another copy of the same file is not
+read again, and one that was trained anew is.
 """
 
+import logging
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from torch import Tensor
 
 from engine.errors import AdapterCorrupt
 from engine.lora import Adapter, AdapterInfo, AdapterSlot, load_adapter, packed, read_header, unpacked
+
+log = logging.getLogger(__name__)
 
 # By id, then by digest or, where a file has none, by place and state.
 _Key = tuple[str, ...]
@@ -29,8 +34,8 @@ class AdapterShelf:
         device_bytes: int = 1 << 30,
         host_bytes: int = 4 << 30,
     ) -> None:
-        """At least the adapter in use is kept whatever `device_bytes`. `host_bytes` are for those that had to
-        leave the device; on a CPU there is one shelf alone."""
+        """At least the adapter in use is kept whatever `device_bytes`. `host_bytes` are for copies of those
+        that had to leave the device; on a CPU there is one shelf alone."""
         self._slot, self._base_revision, self._device, self._dtype = slot, base_revision, device, dtype
         self._device_bytes = device_bytes
         self._host_bytes = host_bytes if device.type != "cpu" else 0
@@ -76,19 +81,38 @@ class AdapterShelf:
         return load_adapter(path, self._slot, self._base_revision, self._device, self._dtype)
 
     def _back(self, key: _Key) -> Adapter | None:
-        """From the host's memory."""
-        kept = self._far.pop(key, None)
-        return unpacked(kept[0], kept[1].to(self._device), self._slot) if kept else None
+        """From the host's memory. Whoever uses it on the device waits for it there."""
+        if key not in self._far:
+            return None
+        info, flat = self._far[key]
+        return unpacked(info, flat.to(self._device, non_blocking=True), self._slot)
 
     def _trim(self) -> None:
         while len(self._near) > 1 and sum(map(num_bytes, self._near.values())) > self._device_bytes:
-            key, adapter = self._near.popitem(last=False)
-            if num_bytes(adapter) <= self._host_bytes:
-                self._far[key] = (adapter.info, packed(adapter, self._slot).to("cpu"))
+            self._keep(*self._near.popitem(last=False))
         while sum(flat.nbytes for _, flat in self._far.values()) > self._host_bytes:
-            self._far.popitem(last=False)
+            spare = next((key for key in self._far if key in self._near), None)
+            del self._far[spare or next(iter(self._far))]
+
+    def _keep(self, key: _Key, adapter: Adapter) -> None:
+        """In the host's memory."""
+        if key not in self._far and num_bytes(adapter) <= self._host_bytes:
+            self._far[key] = (adapter.info, _on_host(packed(adapter, self._slot)))
+        if key in self._far:
+            self._far.move_to_end(key)
 
 
 def num_bytes(adapter: Adapter) -> int:
     """Of its tensors."""
     return sum(tensor.nbytes for tensor in adapter.tensors.values())
+
+
+def _on_host(flat: Tensor) -> Tensor:
+    """A copy, not to be read by the CPU. In locked pages where there are any: a GPU then copies at its full
+    rate, and nobody waits for it."""
+    try:
+        copy = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
+    except RuntimeError as error:  # also where there is no GPU
+        log.info("pages_not_locked", extra={"problem": str(error)[:200]})
+        copy = torch.empty(flat.shape, dtype=flat.dtype)
+    return copy.copy_(flat, non_blocking=copy.is_pinned())

@@ -140,11 +140,16 @@ def test_in_float8_gradients_are_near_and_the_serving_weights_come_from_whole_on
 
 
 def test_compiled_code_is_kept_where_the_operator_keeps_files(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    keep_artifacts(tmp_path)
     import os
 
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    places = {"TORCHINDUCTOR_CACHE_DIR": "compiled", "TRITON_CACHE_DIR": "compiled/triton"}
+    for name in places:
+        monkeypatch.setenv(name, "elsewhere")
     keep_artifacts(tmp_path)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
+    assert {os.environ[name] for name in places} == {"elsewhere"}
+    for name in places:
+        monkeypatch.delenv(name)
+    keep_artifacts(tmp_path)
+    assert {name: os.environ[name] for name in places} == {
+        name: str(tmp_path / place) for name, place in places.items()
+    }

@@ -1,6 +1,7 @@
 """Merged adapters: the same pictures as a branch gives, bit for bit the same after any number of switches,
 never two people's, and never in a training."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from engine import merge_kernel, merging
 from engine.float8 import Float8Linear
 from engine.generator import Drawing, Frame, Shot
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
 from engine.merging import Serving
+from tests.engine.merging_on_cpu import Launches
 from tests.engine.test_lora import adapter, look
 
 
@@ -197,6 +200,76 @@ def half(cache_dir) -> Callable:
         return replace(base, dtype=torch.bfloat16)
 
     return make
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """As if there were a GPU with a kernel."""
+    kernel = Launches()
+    monkeypatch.setattr(merge_kernel, "_merge", kernel, raising=False)
+    monkeypatch.setattr(merging, "has_kernel", lambda _: True)
+    return kernel
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
+    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, fuse: bool
+) -> None:
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    people = [adapter(base, its_slot, seed, rank) for seed, rank in ((1, 4), (2, 16), (3, 1))]
+    serving = Serving(small, its_slot, fuse=fuse)
+    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
+    plain = Serving(small, its_slot, fuse=fuse)
+    for turn, one in enumerate((*people, people[0])):
+        before = len(launches.grids)
+        with serving.holding(one), plain.holding(one):
+            assert same(weights(serving), weights(plain))
+        assert 0 < len(launches.grids) - before < len(its_slot.linears), "a launch for each shape"
+        if turn == 1:
+            serving.release()
+            taken = [torch.empty_like(each) for each in weights(serving).values()]  # its memory, most likely
+            del taken
+    assert sum(count for _, count in launches.grids) == 4 * len(its_slot.linears)
+
+
+def test_a_release_gives_memory_back_that_the_kernel_knew(base, half: Callable, launches: Launches) -> None:
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving = Serving(small, its_slot)
+    with serving.holding(adapter(base, its_slot, 1)):
+        storages = [weakref.ref(place.serving.weight.untyped_storage()) for place in serving._places]
+    assert all(each() is not None for each in storages)
+    serving.release()
+    assert all(each() is None for each in storages)
+
+
+def test_without_a_kernel_for_it_addmm_merges(base, slot: AdapterSlot, half: Callable, launches) -> None:
+    """Ranks too large for it, float32 and float8."""
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    large = adapter(base, its_slot, 1, rank=merge_kernel.RANK_MAX + 1)
+    serving = Serving(small, its_slot)
+    with serving.holding(large), its_slot.holding(large):
+        assert relative(look(serving.base), look(small)) < 0.05
+    for other in (Serving(base, slot), Serving(base, slot, float8=True)):
+        with other.holding(adapter(base, slot, 1)):
+            pass
+    assert not launches.grids
+
+
+def test_a_merge_that_the_kernel_refused_is_not_taken_for_one(
+    base, half: Callable, launches: Launches
+) -> None:
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving, one = Serving(small, its_slot), adapter(base, its_slot, 1)
+    torn = replace(one, tensors={**one.tensors, its_slot.names[-1]: torch.zeros(3, 3)})
+    with pytest.raises(RuntimeError), serving.holding(torn):
+        pass
+    with serving.holding(one):
+        pass
+    assert serving.merges == 1
 
 
 def test_the_info_of_an_adapter_is_not_needed_to_merge(base, slot: AdapterSlot, serving: Serving) -> None:

@@ -121,3 +121,39 @@ def test_what_leaves_the_device_comes_back_from_the_host(
     shelf.forget("adapter-cem")
     shelf.get("adapter-cem", tmp_path / "cem")
     assert len(reads) == 6, "who is forgotten is forgotten on both"
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose weights were copied to the host's memory."""
+    seen: list[str] = []
+    original = module.packed
+
+    def pack(one, slot):
+        seen.append(one.info.person_id)
+        return original(one, slot)
+
+    monkeypatch.setattr(module, "packed", pack)
+    return seen
+
+
+def test_who_leaves_the_device_is_copied_once(base, slot, copies: list[str], tmp_path: Path) -> None:
+    shelf = AdapterShelf(slot, base.folder.revision, CPU, device_bytes=1)
+    shelf._host_bytes = 1 << 30
+    for turn in range(9):
+        person = ("ada", "ben", "cem")[turn % 3]
+        save_adapter(tmp_path / person, adapter(base, slot, 8, person=person))
+        assert shelf.get(f"adapter-{person}", tmp_path / person).info.person_id == person
+    assert copies == ["ada", "ben", "cem"]
+
+
+def test_a_copy_of_who_is_back_on_the_device_is_the_first_to_go(
+    base, slot, copies: list[str], reads: list[Path], tmp_path: Path
+) -> None:
+    shelf = AdapterShelf(slot, base.folder.revision, CPU, device_bytes=1)
+    shelf._host_bytes = 2 * num_bytes(adapter(base, slot, 8))
+    for person in ("ada", "ben", "cem", "ben", "ada", "cem"):
+        save_adapter(tmp_path / person, adapter(base, slot, 8, person=person))
+        shelf.get(f"adapter-{person}", tmp_path / person)
+    assert len(reads) == 3, "nobody was lost for the sake of a second copy"
+    assert copies == ["ada", "ben", "cem", "ben", "ada"]

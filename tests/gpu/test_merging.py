@@ -1,0 +1,160 @@
+"""Switching people on a GPU: the merge kernel against the exact sum, against `addmm` and against itself, and
+adapters that come back from the host's memory."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+
+from engine import merging
+from engine.lora import Adapter, AdapterInfo, AdapterSlot, save_adapter
+from engine.merge_kernel import RANK_MAX, Merger, rounding_error, usable
+from engine.merging import Serving
+from engine.models import Base
+from engine.shelf import AdapterShelf, num_bytes
+from engine.tiers import TIERS
+from tests.gpu.test_memory import GEOMETRY
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+SHAPES = [
+    (3072, 3072), (80, 144), (12288, 3072), (65, 129), (3072, 15360), (1, 1), (3072, 3072), (7, 300),
+    (200, 1), (80, 144), (1000, 1000), (64, 24),
+]  # fmt: skip
+Halves = list[tuple[Tensor, Tensor]]
+
+
+def drawn(*shape: int, scale: float = 1.0) -> Tensor:
+    return (torch.randn(*shape, device="cuda") * scale).bfloat16()
+
+
+def halves(rank: int) -> Halves:
+    return [(drawn(rows, rank, scale=0.3), drawn(rank, columns)) for rows, columns in SHAPES]
+
+
+def test_it_is_used_here() -> None:
+    assert usable(torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize("rank", [1, 4, 16, 33, RANK_MAX])
+def test_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
+    """Not `addmm`'s bits: tensor cores add up in float32 in an order of their own, so that a sum that lies
+    between two numbers of bfloat16 may go to the other one. It happens to few."""
+    torch.manual_seed(rank)
+    pristine, given = [drawn(*shape) for shape in SHAPES], halves(rank)
+    around = [
+        torch.full((rows + 64, columns), torch.nan, device="cuda").bfloat16() for rows, columns in SHAPES
+    ]
+    serving = [each[32:-32] for each in around]
+    merger = Merger(list(zip(pristine, serving, strict=True)))
+    merger.merge(given)
+    first, other, numbers = [each.clone() for each in serving], 0, 0
+    for before, after, (up, down) in zip(pristine, serving, given, strict=True):
+        assert rounding_error(after, before, up, down) <= 1, tuple(before.shape)
+        other += int((after != torch.addmm(before, up, down)).sum())
+        numbers += after.numel()
+    assert other < numbers * 0.03, f"{other} of {numbers} are not addmm's"
+    assert all(each[:32].isnan().all() and each[-32:].isnan().all() for each in around), "wrote elsewhere"
+    merger.merge(halves(4))
+    merger.merge(given)
+    assert all(torch.equal(each, before) for each, before in zip(serving, first, strict=True))
+
+
+def test_halves_that_are_not_aligned_are_read_right() -> None:
+    flat = drawn(10_001)
+    for skipped in (0, 1, 4):
+        up, down = flat[skipped:][: 64 * 16].view(64, 16), flat[skipped + 1024 :][: 16 * 256].view(16, 256)
+        pristine = drawn(64, 256)
+        serving = torch.empty_like(pristine)
+        Merger([(pristine, serving)]).merge([(up, down)])
+        assert rounding_error(serving, pristine, up, down) <= 1
+
+
+def test_a_weight_may_have_more_numbers_than_32_bits_count() -> None:
+    rows, columns = 2**31 // 4096 + 100, 4096
+    if torch.cuda.mem_get_info()[0] < 5 * rows * columns:
+        pytest.skip("needs 11 GB of free memory")
+    pristine = torch.zeros(rows, columns, dtype=torch.bfloat16, device="cuda")
+    serving = torch.full_like(pristine, float("nan"))
+    up, down = drawn(rows, 1), drawn(1, columns)
+    Merger([(pristine, serving)]).merge([(up, down)])
+    for part in (slice(0, 100), slice(rows - 200, rows)):
+        assert torch.equal(serving[part], up[part] * down)
+    assert not bool(serving.isnan().any())
+
+
+@pytest.fixture
+def base() -> Base:
+    torch.manual_seed(1)
+    transformer = FluxTransformer2DModel(**GEOMETRY).to("cuda", torch.bfloat16).requires_grad_(False)
+    no: Any = SimpleNamespace()
+    return Base(
+        no, transformer, no, no, no, no, no, torch.device("cuda", 0), torch.bfloat16, TIERS[0]
+    )  # fmt: skip
+
+
+def adapter(slot: AdapterSlot, seed: int, rank: int = 16) -> Adapter:
+    generator = torch.Generator().manual_seed(seed)
+    info = AdapterInfo(f"adapter-{seed}", f"person-{seed}", "random", rank)
+    return Adapter(
+        info,
+        {
+            name: torch.randn(slot.shape(name, rank), generator=generator).mul(0.1).to("cuda", torch.bfloat16)
+            for name in slot.names
+        },
+    )
+
+
+def weights(serving: Serving) -> dict[str, Tensor]:
+    return {name: each.clone() for name, each in serving.base.transformer.state_dict().items()}
+
+
+def differing(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
+    """The share of numbers that are not the same bits."""
+    assert one.keys() == two.keys()
+    other = sum(int((each != two[name]).sum()) for name, each in one.items())
+    return other / sum(each.numel() for each in one.values())
+
+
+def test_switches_leave_no_trace_also_after_a_release(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = AdapterSlot(base.transformer)
+    serving = Serving(base, slot)
+    assert serving._at_once, "the kernel is used"
+    people = [adapter(slot, seed, rank) for seed, rank in ((1, 16), (2, 4), (3, 33), (4, RANK_MAX + 1))]
+    for turn in range(60):
+        with serving.holding(people[turn * 7 % len(people)]):
+            pass
+        if turn % 20 == 19:
+            serving.release()
+            taken = [drawn(1024, 1024) for _ in range(40)]  # what was its memory is others' now
+            del taken
+    fresh = Serving(base, slot)
+    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
+    plain = Serving(base, slot)
+    for one in people:
+        with serving.holding(one), fresh.holding(one), plain.holding(one):
+            assert differing(weights(serving), weights(fresh)) == 0
+            assert differing(weights(serving), weights(plain)) < 0.03
+    serving.forget(people[-1].info.adapter_id)
+    assert differing(weights(serving), weights(Serving(base, slot))) == 0
+
+
+def test_who_comes_back_from_the_host_is_the_same(base: Base, tmp_path: Path) -> None:
+    slot = AdapterSlot(base.transformer)
+    people = {seed: adapter(slot, seed) for seed in (1, 2, 3)}
+    for seed, one in people.items():
+        save_adapter(tmp_path / str(seed), one, torch.bfloat16)
+    shelf = AdapterShelf(slot, "random", base.device, base.dtype, 1, 3 * num_bytes(people[1]))
+    for turn in range(30):
+        seed = turn % 3 + 1
+        found = shelf.get(f"adapter-{seed}", tmp_path / str(seed))
+        assert all(torch.equal(tensor, people[seed].tensors[name]) for name, tensor in found.tensors.items())
+        assert all(tensor.is_cuda for tensor in found.tensors.values())
+    assert all(flat.is_pinned() for _, flat in shelf._far.values())
+    assert len(shelf._far) == 3
