@@ -20,6 +20,8 @@ VOLUME /data
 CMD ["likeness", "bot"]
 
 FROM base AS worker
+# What the GPU runs is compiled at the first start.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 # The index's default torch for Linux is the CUDA build; the driver comes from the host (nvidia-container-toolkit).
 RUN pip install "torch>=2.11,<2.14"
 COPY engine ./engine

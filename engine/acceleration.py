@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # Each shape, each way of asking and each kind of block is an entry; beyond 8, torch silently stops compiling.
 COMPILED_VARIANTS = 64
+REMEDY = "Install a C compiler (gcc), or set [engine] compile to off"
 WARM_UP = AdapterInfo("warm-up", "nobody", "", 1)
 # The first call compiles, the second is recorded. cuDNN's gradients were right at the first and NaN at the
 # second.
@@ -74,6 +75,11 @@ class Acceleration:
                 self._warm_up()
             except torch.OutOfMemoryError:  # a job steps down by itself; here there is nobody to serve yet
                 log.warning("no_room_to_warm_up")
+            except (
+                torch._dynamo.exc.BackendCompilerFailed
+            ) as error:  # such as no C compiler: slower is better than not at all
+                log.error("not_compiled", extra={"problem": str(error)[:300], "remedy": REMEDY})
+                self._do_without()
             self._resources.collect()
             self._warmed_at = _graphs()
         log.info(
@@ -97,6 +103,16 @@ class Acceleration:
         if self.compiles:
             torch._dynamo.reset()
         return True
+
+    def _do_without(self) -> None:
+        """Nothing compiled after all."""
+        self.compiles = False
+        serving = self._resources.serving
+        for base in (self._resources.base, *([serving.base] if serving else [])):
+            for module in base.transformer.modules():
+                module._compiled_call_impl = None
+        torch._dynamo.reset()
+        self._warm_up()
 
     def _measure(self) -> Attention:
         base = self._resources.base

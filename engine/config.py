@@ -1,6 +1,7 @@
 """What the engine needs to know to start. Made from the `[engine]` table of `config.toml` by the worker."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 
 from engine.tiers import NAMES as TIERS
@@ -44,6 +45,8 @@ class EngineConfig:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {self.preset!r}")
         if self.memory_tier not in TIERS:
             raise ValueError(f"memory_tier must be one of {', '.join(TIERS)}, not {self.memory_tier!r}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         for name in ("merge", "compile"):
             if getattr(self, name) not in SWITCH:
                 raise ValueError(f"{name} must be one of {', '.join(SWITCH)}, not {getattr(self, name)!r}")

@@ -28,6 +28,12 @@ def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> N
     _sync_folder(path.parent)
 
 
+def remove_unfinished(path: Path) -> None:
+    """What a process left that was killed while it wrote `path`; nobody may be writing it."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
 class WriteBehind:
     """One write at a time, on a thread of its own. Not to be asked by several threads."""
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.batches import Batches, by_shape
 from engine.dataset import Dataset
-from engine.durable_files import WriteBehind, write_parts_atomically
+from engine.durable_files import WriteBehind, remove_unfinished, write_parts_atomically
 from engine.errors import EngineError
 from engine.faces import Embedding
 from engine.gradient import AdapterGradient
@@ -213,6 +213,7 @@ class Training:
 
     def _resume(self) -> bool:
         """Take over the checkpoint. One that is damaged or of another training is left aside."""
+        remove_unfinished(self._path)
         try:
             with safe_open(self._path, framework="pt") as file:
                 header = file.metadata() or {}

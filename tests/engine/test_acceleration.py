@@ -59,6 +59,22 @@ def test_without_room_to_warm_up_the_engine_starts_all_the_same(
     assert "no_room_to_warm_up" in caplog.messages
 
 
+def test_without_a_compiler_the_engine_starts_all_the_same(resources: Resources, recipe, caplog) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    one = adapter(resources.base, resources.slot, 1)
+    wanted = gradients(resources, one)
+    accelerated = Acceleration(resources, recipe, "on")
+    accelerated.start(backend=fails)
+    assert "not_compiled" in caplog.messages
+    assert not accelerated.compiles
+    made = gradients(resources, one)
+    assert all(torch.equal(made[name], wanted[name]) for name in wanted)
+    with resources.serving.holding(one):
+        look(resources.serving.base)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_cudnns_attention_is_given_up_where_its_gradients_are_not_finite(
     resources: Resources, recipe, monkeypatch: pytest.MonkeyPatch

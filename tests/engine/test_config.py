@@ -31,3 +31,9 @@ def test_a_switch_has_few_positions(wrong: dict[str, str]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must be one of auto.*{value}"):
         EngineConfig(**wrong)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", "", "mps"])
+def test_a_device_that_is_none_is_named(device: str) -> None:
+    with pytest.raises(ValueError, match="auto, cpu, cuda or cuda:N"):
+        EngineConfig(device=device)

@@ -244,6 +244,16 @@ def test_a_damaged_checkpoint_begins_anew(make: Callable, tmp_path: Path, conten
     assert (again.resumed, again.step_index) == (False, 0)
 
 
+def test_what_a_kill_left_half_written_is_removed(make: Callable, tmp_path: Path) -> None:
+    left = tmp_path / f".{CHECKPOINT_FILE}.abc123.part"
+    left.write_bytes(b"half")
+    other = tmp_path / ".other.safetensors.abc123.part"
+    other.write_bytes(b"somebody else's")
+    make(tmp_path)
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_the_loss_falls_and_the_adapter_survives_its_file(make: Callable, base, slot, tmp_path: Path) -> None:
     training = make(tmp_path, replace(RECIPE, steps=120, learning_rate=1e-2))
     losses = run(training)
