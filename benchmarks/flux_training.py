@@ -38,6 +38,7 @@ from engine.tiers import CPU_TIER, TIERS
 from engine.trainer import Training
 
 RESULT = Path(__file__).parent / "results" / "flux_training.md"
+HOST = torch.device("cpu")
 GIB = 1 << 30
 SIZES_PX = (512, 768, 1024)
 STEPS = 3
@@ -73,8 +74,10 @@ class Row:
     resumed: str = ""
 
 
-def random_transformer(geometry: dict[str, Any], device: torch.device) -> FluxTransformer2DModel:
-    """In the host's memory, frozen, bfloat16; drawn on the device, a tensor at a time."""
+def random_transformer(
+    geometry: dict[str, Any], device: torch.device, home: torch.device = HOST
+) -> FluxTransformer2DModel:
+    """At home, frozen, bfloat16; drawn on the device, a tensor at a time."""
     with torch.device("meta"):
         transformer = FluxTransformer2DModel(**geometry)
     generator = torch.Generator(device).manual_seed(1)
@@ -85,7 +88,7 @@ def random_transformer(geometry: dict[str, Any], device: torch.device) -> FluxTr
             value.normal_(std=0.02, generator=generator)
         elif kind == "weight":
             value.fill_(1)
-        made = torch.nn.Parameter(value.cpu(), requires_grad=False)
+        made = torch.nn.Parameter(value.to(home), requires_grad=False)
         setattr(transformer.get_submodule(path), kind, made)
     return transformer.eval()
 
