@@ -6,8 +6,8 @@ Needs one NVIDIA GPU with as much memory as the largest card of --cards, and no 
 single blocks of width 3072, 11.9e9 weights, random, in bfloat16; 512 text tokens. Each card is a process of
 its own whose allocator is held to the card's size less 1 GiB (`torch.cuda.set_per_process_memory_fraction`:
 what asks for more is refused). The weights come from the host's memory as a real base's do. What runs is
-the product's own `Training`: rank 16, batch 1, moving average, face mask; and the plans of `engine.memory`
-from the roomiest down: one that does not fit at a size is given up for the next. Writes
+the product's own `Training`: rank 16, batch 1, moving average, face mask; in the plan of the card's tier
+(`engine.tiers`): one that does not fit at a size is given up for the next smaller. Writes
 benchmarks/results/flux_training.md. About 4 minutes.
 """
 
@@ -34,10 +34,11 @@ from engine.memory import MemoryPlan, shrink
 from engine.models import VAE_FACTOR, Base, TextCondition
 from engine.presets import Recipe, recipe_for
 from engine.sigma_shift import SigmaShift
-from engine.tiers import CPU_TIER
+from engine.tiers import CPU_TIER, TIERS
 from engine.trainer import Training
 
 RESULT = Path(__file__).parent / "results" / "flux_training.md"
+HOST = torch.device("cpu")
 GIB = 1 << 30
 SIZES_PX = (512, 768, 1024)
 STEPS = 3
@@ -51,14 +52,12 @@ SMALL = {
     **GEOMETRY, "num_layers": 2, "num_single_layers": 4, "attention_head_dim": 16, "num_attention_heads": 2,
     "joint_attention_dim": 32, "pooled_projection_dim": 32, "axes_dims_rope": (4, 6, 6),
 }  # fmt: skip
+OURS = {tier.name: MemoryPlan(tier.weights, tier.recompute, tier.offload_blocks) for tier in TIERS}
+# The product's plan for the card, and what is left where that does not fit.
 PLANS = {
-    80: (MemoryPlan(), MemoryPlan(recompute=True)),
-    24: (MemoryPlan("fp8", recompute=True), MemoryPlan("fp8", recompute=True, offload_blocks=20)),
-    16: (
-        MemoryPlan("int4", recompute=True),
-        MemoryPlan("fp8", recompute=True, offload_blocks=28),
-        MemoryPlan("int4", recompute=True, offload_blocks=28),
-    ),
+    80: (OURS["80gb"], OURS["48gb"]),
+    24: (OURS["24gb"], OURS["16gb"]),
+    16: (OURS["16gb"], OURS["12gb"]),
 }
 
 
@@ -75,8 +74,10 @@ class Row:
     resumed: str = ""
 
 
-def random_transformer(geometry: dict[str, Any], device: torch.device) -> FluxTransformer2DModel:
-    """In the host's memory, frozen, bfloat16; drawn on the device, a tensor at a time."""
+def random_transformer(
+    geometry: dict[str, Any], device: torch.device, home: torch.device = HOST
+) -> FluxTransformer2DModel:
+    """At home, frozen, bfloat16; drawn on the device, a tensor at a time."""
     with torch.device("meta"):
         transformer = FluxTransformer2DModel(**geometry)
     generator = torch.Generator(device).manual_seed(1)
@@ -87,7 +88,7 @@ def random_transformer(geometry: dict[str, Any], device: torch.device) -> FluxTr
             value.normal_(std=0.02, generator=generator)
         elif kind == "weight":
             value.fill_(1)
-        made = torch.nn.Parameter(value.cpu(), requires_grad=False)
+        made = torch.nn.Parameter(value.to(home), requires_grad=False)
         setattr(transformer.get_submodule(path), kind, made)
     return transformer.eval()
 
@@ -218,11 +219,6 @@ def run_card(options: argparse.Namespace) -> None:
                 print("ROW " + json.dumps(vars(row)), flush=True)
                 if row.seconds:
                     break
-        if options.card != 16 or level:
-            return
-        for side_px in sizes:  # where 4 bits fit, also what 8 bits with blocks on the host would cost
-            row = card.measure(plans[1], side_px, text_tokens, resume=False)
-            print("ROW " + json.dumps(vars(row)), flush=True)
 
 
 def run_all(options: argparse.Namespace) -> list[Row]:

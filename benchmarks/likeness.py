@@ -6,7 +6,12 @@ FOLDER holds a folder of photos for each person; without it, the person in bot/d
 photos is kept from the product and judges it. Of each training, with all its checkpoints: the start (the
 base, and the face that an adapter starts from where the base has a prior), each checkpoint, the chosen one,
 and headshots in several styles, with and without the choice of the checkpoint and of the pictures. Every
-finished training is a file in --out: a run that was cut short goes on. Writes benchmarks/results/likeness.md.
+finished training is a file in --out: a run that was cut short goes on, and several processes may share the
+work, each with a folder of its own. One page of all of it, with nothing trained:
+
+    python -m benchmarks.likeness --people FOLDER --variants default no-mask --report-only --out A B
+
+Writes benchmarks/results/likeness.md, or likeness_ablations.md beside it where there are several variants.
 Short run: --most-people 2 --steps 20 --styles linkedin
 """
 
@@ -16,6 +21,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,9 +30,10 @@ import numpy as np
 from accelerate import Accelerator
 
 from benchmarks.evaluation_people import EvaluationPerson, load_people
-from benchmarks.likeness_report import report
+from benchmarks.likeness_report import DEFAULT, report
 from bot.styles import Catalogue, StyleRequest
 from engine import curve
+from engine.base_folder import BaseSettings
 from engine.candidates import candidates
 from engine.config import EngineConfig
 from engine.faces import similarity
@@ -41,10 +48,10 @@ from engine.ranking import Standard, choose
 from engine.training_work import CURVE, TrainingWork
 
 ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "likeness.md"
+RESULTS = ROOT / "benchmarks" / "results"
 DELIVERED = 4
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
-    "default": lambda recipe: recipe,
+    DEFAULT: lambda recipe: recipe,
     "no-mask": lambda recipe: switched(recipe, mask_floor=1.0),
     "no-crops": lambda recipe: switched(recipe, framings=recipe.framings[:1], max_aspect=1.0),
     "no-captions": lambda recipe: switched(recipe, captions=False),
@@ -157,34 +164,53 @@ def strangers(people: list[EvaluationPerson]) -> list[float]:
     ]
 
 
-def run(options: argparse.Namespace) -> list[Outcome]:
-    """All trainings that are wanted; those that were done before are read from their files."""
+def recipes(
+    options: argparse.Namespace, settings: BaseSettings
+) -> tuple[dict[tuple[str, str], Recipe], list[tuple[str, str]]]:
+    """By preset and variant what is trained, and what is the default's recipe again on this base."""
+    plan, same = {}, []
+    for preset in options.presets:
+        recipe = recipe_for(preset, settings)
+        recipe = replace(recipe, steps=options.steps or recipe.steps)
+        for variant in options.variants:
+            changed = VARIANTS[variant](recipe)
+            if variant != DEFAULT and changed == recipe:
+                same.append((preset, variant))
+            else:
+                plan[preset, variant] = changed
+    return plan, same
+
+
+def run(options: argparse.Namespace) -> str:
+    """All trainings that are wanted; those that were done before are read from their files. Returns the
+    page."""
     config = EngineConfig(base=options.base, device=options.device, threads=options.threads)
-    people = load_people(options.people, options.out / "photos", options.names, options.most_people)
+    people = load_people(options.people, options.out[0] / "photos", options.names, options.most_people)
     studio = Studio(config, options.styles, options.drawn)
+    plan, same = recipes(options, studio.base.settings)
     outcomes = []
-    for person in people:
-        for preset in options.presets:
-            for variant in options.variants:
-                recipe = recipe_for(preset, studio.base.settings)
-                if options.steps:
-                    recipe = replace(recipe, steps=options.steps)
-                recipe = VARIANTS[variant](recipe)
-                name = f"{person.name}-{preset}-{variant}-{studio.base.folder.revision}-{recipe.steps}"
-                path, work = options.out / f"{name}.json", options.out / name
-                if not path.is_file():
-                    outcome = Outcome(person.name, person.tone, preset, variant)
-                    work.mkdir(parents=True, exist_ok=True)
-                    studio.measure(person, outcome, recipe, work)
-                    path.write_text(json.dumps(asdict(outcome)))
-                outcomes.append(Outcome(**json.loads(path.read_text())))
-                print(name, outcomes[-1].band, outcomes[-1].seconds, flush=True)
+    for person, ((preset, variant), recipe) in product(people, plan.items()):
+        name = f"{person.name}-{preset}-{variant}-{studio.base.folder.revision}-{recipe.steps}"
+        path = find(f"{name}.json", options.out)
+        if not path.is_file():
+            if options.report_only:
+                continue
+            outcome, work = Outcome(person.name, person.tone, preset, variant), options.out[0] / name
+            work.mkdir(parents=True, exist_ok=True)
+            studio.measure(person, outcome, recipe, work)
+            path.write_text(json.dumps(asdict(outcome)))
+        outcomes.append(Outcome(**json.loads(path.read_text())))
+        print(name, outcomes[-1].band, outcomes[-1].seconds, flush=True)
     about = (
         f"{datetime.datetime.now(datetime.UTC).date()}, base {options.base}, {studio.base.device},"
-        f" {len(people)} people, styles {', '.join(options.styles)}."
+        f" {len({outcome.person for outcome in outcomes})} people, styles {', '.join(options.styles)}."
     )
-    RESULT.write_text(report(outcomes, strangers(people), about))
-    return outcomes
+    return report(outcomes, strangers(people), about, same)
+
+
+def find(name: str, folders: list[Path]) -> Path:
+    """Where that file is, else its place in the first folder."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
 
 
 def main() -> None:
@@ -193,16 +219,24 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", default=[], help="folders of people; all where none is named")
     parser.add_argument("--most-people", type=int, default=1000)
     parser.add_argument("--presets", nargs="+", default=["balanced"])
-    parser.add_argument("--variants", nargs="+", default=["default"], choices=sorted(VARIANTS))
+    parser.add_argument("--variants", nargs="+", default=[DEFAULT], choices=sorted(VARIANTS))
     parser.add_argument("--styles", nargs="+", default=["linkedin", "outdoor", "bw"])
     parser.add_argument("--drawn", type=int, default=8, help="pictures drawn for the four delivered")
     parser.add_argument("--steps", type=int, default=0, help="0 = the preset's")
     parser.add_argument("--base", default="demo")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "data" / "likeness-benchmark")
-    run(parser.parse_args())
-    print(RESULT.read_text())
+    parser.add_argument(
+        "--out", type=Path, nargs="+", default=[ROOT / "data" / "likeness-benchmark"],
+        help="where finished trainings are looked for; new ones go into the first",
+    )  # fmt: skip
+    parser.add_argument("--report-only", action="store_true", help="train nothing: the page of what is there")
+    parser.add_argument("--result", type=Path, help="the page")
+    options = parser.parse_args()
+    page = run(options)
+    several = len(options.variants) > 1
+    (options.result or RESULTS / f"likeness{'_ablations' if several else ''}.md").write_text(page)
+    print(page)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,18 @@ from typing import Any
 import numpy as np
 
 AIM = 0.40
+DEFAULT = "default"
+# Beginnings of `Outcome.shots`' keys: the checkpoint, and how four of the pictures that were drawn are taken.
+DELIVERED, FIRST = "chosen, best", "chosen, first"
+LAST_DELIVERED, LAST_FIRST = "last, best", "last, first"
 STRANGERS_QUANTILE = 0.99
 
 
-def report(outcomes: list[Any], strangers: list[float], about: str) -> str:
-    """Markdown: likeness by person, the switches, and how evenly it falls."""
+def report(
+    outcomes: list[Any], strangers: list[float], about: str, same: Iterable[tuple[str, str]] = ()
+) -> str:
+    """Markdown: what each default is worth where several variants ran, likeness by person, the switches, and
+    how evenly it falls. same: preset and variant that are the default's recipe again on this base."""
     kinds = list(outcomes[0].shots) if outcomes else []
     lines = [
         "# Likeness",
@@ -20,6 +27,7 @@ def report(outcomes: list[Any], strangers: list[float], about: str) -> str:
         "",
         _strangers(strangers),
         "",
+        *_worths(outcomes, list(same)),
         "## By person",
         "",
         f"| person | preset | variant | real to real | start | {' | '.join(kinds)} | chosen step | band |",
@@ -52,6 +60,68 @@ def misses(values: Iterable[float | None]) -> float:
     return sum(value < AIM for value in found) / max(1, len(found))
 
 
+def _worths(outcomes: list[Any], same: list[tuple[str, str]]) -> list[str]:
+    """A table a preset; nothing where the default alone was asked for."""
+    presets = list(dict.fromkeys(o.preset for o in outcomes))
+    if not same and len({o.variant for o in outcomes}) < 2:
+        return []
+    lines = [
+        "## What each default is worth",
+        "",
+        "Worth: the default's delivered pictures less the variant's, mean over the people who have both, with"
+        " its standard error.",
+        "",
+    ]
+    for preset in presets:
+        lines += [
+            f"| {preset} | delivered | miss {AIM:.2f} | first 4 | of these miss | worth | people |",
+            "|---|---|---|---|---|---|---|",
+            *_worth_rows([outcome for outcome in outcomes if outcome.preset == preset]),
+            "",
+        ]
+        idle = [variant for each, variant in same if each == preset]
+        if idle:
+            lines += [f"The default's recipe again on this base, so not trained: {', '.join(idle)}.", ""]
+    return lines
+
+
+def _worth_rows(outcomes: list[Any]) -> list[str]:
+    variants = dict.fromkeys(o.variant for o in outcomes if o.variant != DEFAULT)
+    default = [o for o in outcomes if o.variant == DEFAULT]
+    rows = [_worth_row(DEFAULT, default, [], DELIVERED, FIRST)]
+    for variant in variants:
+        members = [o for o in outcomes if o.variant == variant]
+        rows.append(_worth_row(variant, members, default, DELIVERED, FIRST))
+    rows.append(_worth_row("no ranking (first 4)", default, default, FIRST, ""))
+    last = "no choice of checkpoint (last, best 4)"
+    return [*rows, _worth_row(last, default, default, LAST_DELIVERED, LAST_FIRST)]
+
+
+def _worth_row(label: str, members: list[Any], default: list[Any], delivered: str, first: str) -> str:
+    cells = [*_mean_and_misses(members, delivered), *_mean_and_misses(members, first)]
+    usual = {o.person: _mean(_shots(o, DELIVERED)) for o in default}
+    gains = [usual[o.person] - _mean(_shots(o, delivered)) for o in members if o.person in usual]
+    worth = f"{_mean(gains):.3f}" if gains else ""
+    if len(gains) > 1:
+        worth += f" ± {np.std(gains, ddof=1) / np.sqrt(len(gains)):.3f}"
+    return f"| {label} | {' | '.join(cells)} | {worth} | {len(members)} |"
+
+
+def _mean_and_misses(members: list[Any], kind: str) -> tuple[str, str]:
+    values = [value for outcome in members for value in _shots(outcome, kind)]
+    return (f"{_mean(values):.3f}", f"{misses(values):.1%}") if values else ("", "")
+
+
+def _shots(outcome: Any, kind: str) -> list[float | None]:
+    """Of the first key that begins so."""
+    return next((shots for key, shots in outcome.shots.items() if kind and key.startswith(kind)), [])
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """A picture without a face counts as 0."""
+    return float(np.mean([value or 0.0 for value in values] or [0.0]))
+
+
 def _strangers(cosines: list[float]) -> str:
     if not cosines:
         return "Strangers: one person alone has none."
@@ -61,7 +131,7 @@ def _strangers(cosines: list[float]) -> str:
 
 def _row(outcome: Any, kinds: list[str]) -> str:
     base = outcome.points[0]["likeness"] if outcome.points else float("nan")
-    means = (f"{np.mean([value or 0.0 for value in outcome.shots[kind]] or [0.0]):.2f}" for kind in kinds)
+    means = (f"{_mean(outcome.shots[kind]):.2f}" for kind in kinds)
     last = outcome.points[-1]["step"] if outcome.points else 0
     what = f"{outcome.person} | {outcome.preset} | {outcome.variant}"
     levels = " | ".join([f"{outcome.real_to_real:.2f}", f"{base:.2f}", *means])

@@ -40,17 +40,6 @@ class MemoryPlan:
             raise ValueError("offload_blocks must be 0 or more")
 
 
-# From the fastest to the smallest. The first two compute the same; fp8 and int4 round the base itself.
-LADDER = (
-    MemoryPlan(),
-    MemoryPlan(recompute=True),
-    MemoryPlan("fp8", recompute=True),
-    MemoryPlan("fp8", recompute=True, offload_blocks=20),
-    MemoryPlan("int4", recompute=True),
-    MemoryPlan("int4", recompute=True, offload_blocks=28),
-)
-
-
 def shrink(transformer: Any, plan: MemoryPlan, device: torch.device | None = None) -> None:
     """Change a frozen `FluxTransformer2DModel` in place, and bring it to `device` (None = where it is).
 

@@ -196,12 +196,7 @@ def _dtypes(device: torch.device, settings: BaseSettings) -> tuple[torch.dtype, 
 
 def _device(name: str) -> torch.device:
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise BaseUnusable(
-            name, "is no device", "Set [engine] device to auto, cpu, cuda or cuda:N"
-        ) from error
+    device = torch.device(wanted)
     if device.type == "cuda":
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
             remedy = "Install the NVIDIA driver, or set [engine] device to cpu"

@@ -51,12 +51,13 @@ class Tier:
 
 # From the roomiest down. FLUX.1-dev: 80gb holds transformer and encoders (33 GB), serving weights (17 GB)
 # and a training's activations (6 GB at 512 px, 23 at 1024); 48gb the first and a recomputing training; 24gb
-# 12 GB of weights; 16gb 7 GB; 12gb half of those on the device.
+# 12 GB of weights; 16gb half of those, as 4 bits would take, but with 8 a step is nearly twice as fast and
+# rounds less (benchmarks/results/flux_training.md); 12gb 4 GB.
 TIERS = (
     Tier("80gb", 76_000, "bf16", True, False, 0, False, 4096, 16_384),
     Tier("48gb", 44_000, "bf16", False, True, 0, False, 2048, 16_384),
     Tier("24gb", 22_000, "fp8", False, True, 0, True, 512, 8192),
-    Tier("16gb", 15_000, "int4", False, True, 0, True, 256, 8192),
+    Tier("16gb", 15_000, "fp8", False, True, 28, True, 256, 8192),
     Tier("12gb", 0, "int4", False, True, 28, True, 128, 8192),
 )
 # The small bases run on it, and have room.

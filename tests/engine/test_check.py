@@ -114,7 +114,8 @@ def test_it_answers_in_lines_of_json() -> None:
 def test_the_memory_tier_is_told_and_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_name(EngineConfig(base="tiny", device="cpu"))["memory tier"].detail.startswith("cpu: ")
     forced = by_name(EngineConfig(base="tiny", device="cpu", memory_tier="16gb"))["memory tier"].detail
-    assert forced.startswith("16gb: 4-bit weights")
+    assert forced.startswith("16gb: 8-bit weights")
+    assert "28 blocks wait in the host's memory" in forced
     assert "memory_tier" in forced
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a card")

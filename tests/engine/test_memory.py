@@ -10,7 +10,7 @@ import torch
 from engine.config import EngineConfig
 from engine.dataset import Dataset
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
-from engine.memory import LADDER, FrozenLinear, MemoryPlan, shrink
+from engine.memory import FrozenLinear, MemoryPlan, shrink
 from engine.models import Base, load_base
 from engine.presets import Recipe
 from engine.selfies import Selfie
@@ -188,12 +188,8 @@ def test_the_weight_of_a_frozen_linear_is_loud_where_it_is_misread() -> None:
     assert error(layer.dense(torch.float32), linear.weight.detach()) < 0.05
 
 
-def test_the_ladder_only_ever_gets_smaller_and_plans_are_checked() -> None:
-    order = ["bf16", "fp8", "int4"]
-    ranks = [(order.index(plan.weights), plan.recompute, plan.offload_blocks) for plan in LADDER]
-    assert ranks == sorted(ranks)
-    assert LADDER[0] == MemoryPlan()
+def test_plans_are_checked() -> None:
     with pytest.raises(ValueError, match="int3"):
         MemoryPlan("int3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="offload_blocks"):
-        replace(LADDER[0], offload_blocks=-1)
+        MemoryPlan(offload_blocks=-1)

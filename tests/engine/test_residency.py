@@ -1,13 +1,27 @@
 """A base brought to its device: the same text states layer by layer, and a plan that is obeyed."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from engine.config import EngineConfig
+from engine.inspection import Inspector
 from engine.memory import FrozenLinear
+from engine.messages import MakeHeadshots, Progress, TrainAdapter
 from engine.models import load_base
+from engine.pictures import read_picture, write_picture
+from engine.presets import recipe_for
 from engine.residency import by_layer, set_recompute, settle, tier_of
-from engine.tiers import CPU_TIER, TIERS
+from engine.resources import Resources
+from engine.shoot_work import ShootWork
+from engine.tiers import CPU_TIER, TIERS, Tier
+from engine.training_work import TrainingWork
+from engine.work import Work
 from tests.engine.test_lora import look
 
 CPU = torch.device("cpu")
@@ -66,3 +80,36 @@ def test_recomputing_can_be_switched(own) -> None:
 def test_the_tier_is_found_for_what_is_there(own) -> None:
     assert tier_of("auto", CPU, own.transformer) is CPU_TIER
     assert tier_of("16gb", CPU, own.transformer) is TIERS[3]
+
+
+def drawn(tier: Tier, cache_dir: Path, photos: list[str], folder: Path, accelerator) -> np.ndarray:
+    """A headshot of an adapter that was trained for a few steps, all of it on the base in that tier."""
+    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier=tier.name)
+    resources = Resources(load_base(config), config)
+    resources.grant(resources.all)
+    recipe = replace(recipe_for("balanced", resources.base.settings), steps=4)
+    path = str(folder / f"{tier.name}.safetensors")
+    request = TrainAdapter("t", "ada", "a", tuple(photos), str(folder / tier.name), path)
+    eyes = Inspector(config)
+    finish(TrainingWork(request, resources.base, resources.slot, recipe, accelerator, eyes))
+    shots = MakeHeadshots("s", "ada", "a", path, "photo of {subject}", 1, 1, str(folder / tier.name))
+    made = finish(ShootWork(shots, *resources.drawing(resources.all), resources.shelf, eyes, write_picture))
+    return read_picture(Path(made.pictures[0].path)).astype(float)
+
+
+def finish(work: Work) -> Any:
+    while isinstance(reply := work.quantum(), Progress):
+        pass
+    return reply
+
+
+def test_every_tier_trains_and_draws_the_same_but_for_rounding(
+    cache_dir: Path, coloured_photos: Callable, tmp_path: Path, accelerator
+) -> None:
+    photos = coloured_photos((200, 60, 60), 3)
+    pictures = {tier.name: drawn(tier, cache_dir, photos, tmp_path, accelerator) for tier in TIERS}
+    whole, packed = pictures["80gb"], pictures["24gb"]
+    assert np.array_equal(pictures["48gb"], whole)
+    assert np.array_equal(pictures["16gb"], packed), "where a block waits changes no bit"
+    for rounded in (packed, pictures["12gb"]):
+        assert 0 < np.abs(rounded - whole).mean() / whole.std() < 0.1

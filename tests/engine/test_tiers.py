@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.tiers import CPU_TIER, FLUX_MIB, NAMES, TIERS, Allowance, tier_for
+from engine.tiers import CPU_TIER, FLUX_MIB, NAMES, TIERS, Allowance, Tier, tier_for
 
 # As the driver reports them.
 CARDS = {"H200": 143_771, "H100": 81_559, "A100 80": 81_920, "L40S": 46_068, "4090": 24_564, "5080": 16_303}
@@ -54,6 +54,19 @@ def test_each_tier_needs_no_more_than_the_one_above() -> None:
         assert upper.merged >= lower.merged
         assert upper.recompute <= lower.recompute
         assert upper.encoder_by_layer <= lower.encoder_by_layer
+        assert weights_mib(upper) >= weights_mib(lower)
+
+
+def weights_mib(tier: Tier) -> float:
+    """Of FLUX.1-dev's on the card: nearly all of them are in its 57 blocks."""
+    bits = {"bf16": 16, "fp8": 8, "int4": 4.25}[tier.weights]
+    return FLUX_MIB * bits / 16 * (1 - tier.offload_blocks / 57)
+
+
+def test_half_of_a_small_card_is_left_for_a_training() -> None:
+    """Measured beside the weights: 4 GiB for a training at 1024 px."""
+    for tier in TIERS[2:4]:
+        assert weights_mib(tier) < 0.55 * tier.least_mib
 
 
 def test_merging_needs_whole_weights() -> None:
