@@ -216,8 +216,9 @@ class Journey:
         stages = self.figures.training
         with mock.patch.object(curve, "PATIENCE", 10**9), stages.watching(*TRAINING_STAGES):
             work = TrainingWork(
-                request, self.resources.base, self.resources.slot, self.recipe, self.accelerator, eyes
-            )
+                request, self.resources.base, self.resources.slot, self.recipe, self.accelerator, eyes,
+                self.resources.recorder(self.resources.all),
+            )  # fmt: skip
             reply = self.drive(work, lambda: self.cut(work))
         assert isinstance(reply, AdapterTrained), reply
         done, looks = reply.facts["steps_done"], len(reply.facts[CURVE])
