@@ -84,7 +84,7 @@ def test_what_is_no_photo_is_named(what: str, words: str) -> None:
 
 def test_a_photo_in_a_message_of_discord_must_come_by_the_form() -> None:
     chat = Chat().happens(OtherSent("discord_message_photo"))
-    assert "did not keep it" in chat.text
+    assert "did not keep this one" in chat.text
     assert "/start" in chat.text
     for chat in (Chat().agreed(), Chat().ready()):
         chat.happens(OtherSent("discord_message_photo"))

@@ -70,7 +70,7 @@ def test_a_refused_photo_cannot_be_forced() -> None:
 def test_a_later_look_may_change_an_earlier_verdict() -> None:
     chat = Chat().agreed().send(1, 2).judge()
     chat.happens(SelfiesJudged((SelfieJudged(chat.state.selfies[0].id, Verdict.REFUSED, ("someone_else",)),)))
-    assert "❌ 1: it looks like somebody else" in chat.text
+    assert "❌ 1: perhaps somebody else" in chat.text
 
 
 def test_verdicts_on_unknown_photos_and_the_same_verdict_twice_say_nothing() -> None:
@@ -83,7 +83,7 @@ def test_verdicts_on_unknown_photos_and_the_same_verdict_twice_say_nothing() -> 
 def test_forty_photos_at_once_work_and_what_is_too_many_is_said() -> None:
     chat = Chat().agreed().send(*range(1, 41))
     assert len(chat.now_all(KeepSelfie)) == 25
-    assert "25 are plenty: 15 more I did not take" in chat.text
+    assert "I take at most 25: 15 photos left out" in chat.text
     assert len(chat.now_all(Say)) == 1
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_is_too_large_is_not_even_fetched() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("gone", "it did not arrive"), ("too_large", "the file is too large"), ("?", "did not arrive")],
+    [("gone", "lost on the way"), ("too_large", "too large a file"), ("?", "lost on the way")],
 )
 def test_a_lost_photo_is_said(reason: str, words: str) -> None:
     chat = Chat().agreed().send(1)

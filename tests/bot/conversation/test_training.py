@@ -93,7 +93,7 @@ def test_the_end_is_a_new_message_with_styles() -> None:
         ("out_of_memory", "ran out of memory"),
         ("not_enough_selfies", "Send a few more"),
         ("cancelled", "stopped before the end"),
-        ("base_unusable", "must mend it"),
+        ("base_unusable", "must fix it"),
         ("engine_failed", "Please try again"),
         ("never_heard_of", "Please try again"),
     ],
@@ -189,7 +189,7 @@ def test_a_weak_likeness_comes_with_what_would_help() -> None:
     chat = Chat().training()
     chat.happens(TrainingFinished(chat.adapter_id, 412.0, "weak", ("from_left", "daylight", "of_tomorrow")))
     assert "the likeness is weak" in chat.text
-    assert "• with your face turned a little to the left side of the picture" in chat.text
-    assert "• in daylight" in chat.text
+    assert "• selfies with your face turned a little to the left side of the picture" in chat.text
+    assert "• selfies in daylight" in chat.text
     assert "of_tomorrow" not in chat.text
     assert "%" not in chat.text

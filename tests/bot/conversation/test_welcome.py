@@ -12,7 +12,7 @@ def test_the_consent_card_says_what_where_how_long_and_how_to_take_it_back() -> 
     chat = Chat().command("/start")
     for words in ("measure the face", "train", "computer of this studio", "24 hours", "30 days", "/deleteme"):
         assert words in chat.text
-    for words in ("18 or older", "your own face", "marked as AI-made", "Do you agree?"):
+    for words in ("18 or older", "photos of yourself", "marked as AI-made", "Do you agree?"):
         assert words in chat.text
     assert chat.buttons == [("consent_yes", ""), ("consent_no", "")]
 
@@ -44,7 +44,7 @@ def test_commands_before_consent_ask_for_it(do) -> None:
 def test_photos_before_consent_are_not_kept_and_that_is_said_in_one_card() -> None:
     chat = Chat().send(1, 2).send(3)
     assert chat.all(KeepSelfie) == []
-    assert "did not keep this photo" in chat.text
+    assert "keep no photo before I have your permission" in chat.text
     assert len({say.card for say in chat.history}) == 1
     assert chat.state.selfies == ()
 
