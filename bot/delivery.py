@@ -161,8 +161,10 @@ class Delivery:
     async def _outgoing(self, row: OutboxRow) -> Outgoing:
         data = [await asyncio.to_thread(self._blobs.get, key) for key in row.blobs]
         names = zip(row.names, data, strict=True)
-        fresh = row.kind == "card" and (row.sent_at or 0.0) > self._clock() - CARD_FRESH_SECONDS
-        editable = fresh and row.message and self._platforms[row.platform].capabilities.can_edit
+        old = row.message if row.kind == "card" else ""
+        fresh = (row.sent_at or 0.0) > self._clock() - CARD_FRESH_SECONDS
+        stays = fresh and row.moved_version <= row.sent_version
+        editable = stays and self._platforms[row.platform].capabilities.can_edit
         return Outgoing(
             nonce=f"{row.id}-{row.version}-{int(row.created_at) % 10**8}",
             user_id=row.user_id,
@@ -171,7 +173,8 @@ class Delivery:
             buttons=outbox.BUTTONS.validate_python(row.buttons),
             attachments=tuple(Attachment(name, bytes_, row.as_file) for name, bytes_ in names),
             whisper=row.whisper,
-            edit=row.message if editable else None,
+            edit=old or None if editable else None,
+            replaces="" if editable else old,
             reply=row.reply,
         )
 
