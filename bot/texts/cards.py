@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bot.texts.privacy import consent, delete_confirm, deleted, mydata, privacy
+from bot.texts.privacy import consent, consent_no, delete_confirm, deleted, mydata, privacy
 from bot.texts.problems import (
     ADVICE,
     LACKING,
@@ -274,6 +274,7 @@ def _percent(values: Values) -> int:
 
 CARDS: dict[str, Callable[[Values], str]] = {
     "consent": consent,
+    "consent_no": consent_no,
     "deleted": deleted,
     "delete_confirm": delete_confirm,
     "help": help_text,

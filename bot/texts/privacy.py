@@ -16,6 +16,7 @@ def consent(values: Values) -> str:
             "photos": "Thank you, but I keep no photo before I have your permission.",
             "command": "Before anything else I need your permission.",
             "changed": "What I promise has changed, so I ask you once more.",
+            "agreed": "You agreed ✓",
         }[values["why"]],
         "",
         "• What: I measure the face in your selfies and train a small model on it, for you alone.",
@@ -26,9 +27,15 @@ def consent(values: Values) -> str:
         "",
         "You must be 18 or older and send only photos of yourself."
         + (" Headshots are marked as AI-made." if values["marked"] else ""),
-        "",
-        "Do you agree?",
+        *(["", "Do you agree?"] if values["why"] != "agreed" else []),
     )
+
+
+def consent_no(values: Values) -> str:
+    """The answer to a no; who had agreed to earlier promises still has something here."""
+    if values["kept"]:
+        return "That is fine. To agree later, write /start. To delete what I have of you, write /deleteme."
+    return "That is fine. I keep nothing of yours. If you change your mind, write /start."
 
 
 def privacy(values: Values) -> str:

@@ -2,7 +2,6 @@
 
 SENTENCES = {
     # consent
-    "consent_no": "That is fine. I keep nothing of yours. If you change your mind, write /start.",
     "welcome": (
         "Thank you. Now send me selfies: {wanted} is best, {min} is the least. "
         "You can send many at once.\n\n"
@@ -21,6 +20,10 @@ SENTENCES = {
     "selfies_used": "They will all be used.",
     "remove_how": "Tell me which one: /remove 3 takes out photo 3. /selfies shows the numbers.",
     # training
+    "train_outdated": (
+        "That button is out of date, so I have started nothing. "
+        "To train with the selfies that I have now, tap below."
+    ),
     "train_pending": (
         "I am still looking at {pending} more. Wait a moment, or train now with the {good} good ones."
     ),

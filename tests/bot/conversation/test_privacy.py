@@ -58,7 +58,7 @@ def test_deleting_asks_once_and_gives_a_receipt() -> None:
 
 
 def test_deleting_in_the_middle_of_a_training_stops_it_and_late_news_is_harmless() -> None:
-    chat = Chat().ready().command("/headshot linkedin").press("train").command("/deleteme")
+    chat = Chat().ready().command("/headshot linkedin").command("/train").command("/deleteme")
     assert "will be stopped" in chat.text
     adapter, shoot = chat.adapter_id, chat.shoot_id
     chat.press("forget_yes")

@@ -83,7 +83,7 @@ def test_before_training_the_next_step_is_said() -> None:
     assert ("upload", "") in Chat().agreed().command("/headshot linkedin").buttons
     enough = Chat().enough().command("/headshot linkedin")
     assert "enough to train" in enough.text
-    assert ("train", "") in enough.buttons
+    assert "train" in enough.actions
     running = Chat().training().command("/headshot office")
     assert "Your model is being trained" in running.text
     assert running.all(StartShoot) == []

@@ -11,7 +11,7 @@ def card(*selfies: tuple[int, str, str], **changed: Any) -> str:
     values = {
         "selfies": selfies,
         **{"min": 8, "wanted": 15, "max": 25, "max_mib": 20},
-        **{"training": False, "extra": 0, "too_large": 0, "repeated": 0},
+        **{"training": False, "for_next": False, "extra": 0, "too_large": 0, "repeated": 0},
     }
     return intake(values | changed)
 
@@ -53,7 +53,8 @@ def test_a_problem_nobody_knows_still_says_something() -> None:
 
 
 def test_while_a_training_runs_the_photos_are_for_the_next_one() -> None:
-    assert "for the next one" in card(*good(9), training=True)
+    assert "for the next one" in card(*good(9), training=True, for_next=True)
+    assert card(*good(9), training=True).endswith("A training was started from these.")
 
 
 def test_what_was_not_taken_is_said() -> None:
