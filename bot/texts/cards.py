@@ -48,11 +48,11 @@ def step(values: Values) -> str:
         return "Your model is ready. For headshots, tap a style, or write /headshot and its name."
     if good >= least:
         return f"You have {plural(good, 'good selfie')}: enough to train your model."
-    looking = f", and I am looking at {values['pending']}" if values["pending"] else ""
-    count = plural(good, "good selfie") if good else "no good selfies"
+    count, more = (plural(good, "good selfie"), " more") if good else ("no good selfies", "")
+    looking = f", and I am looking at {values['pending']}{more}" if values["pending"] else ""
     have = f"You have {count} so far{looking}." if good or looking else ""
-    more = plural(least - good, "more good selfie" if good else "good selfie")
-    return f"{have} To train your model I need at least {more}; {values['wanted']} is best.".strip()
+    missing = plural(least - good, "more good selfie" if good else "good selfie")
+    return f"{have} To train your model I need at least {missing}; {values['wanted']} is best.".strip()
 
 
 def hint(values: Values) -> str:

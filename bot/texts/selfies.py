@@ -73,7 +73,7 @@ def _missing(values: Values, good: int, pending: bool, doubtful: bool) -> str:
     if values["training"] and values["for_next"]:
         return "A training is running: the newer ones are for the next one."
     if values["training"]:
-        return "A training was started from these."
+        return "A training was started from the good ones."
     if good >= values["max"]:
         return "That is as many as I take. You can train now."
     if good >= values["wanted"]:

@@ -32,7 +32,7 @@ def test_the_button_leaves_the_selfies_when_a_training_starts_and_comes_back_wit
     card = chat.now_all(Say)[0]
     assert card.card == "intake"
     assert [each.action for row in card.buttons for each in row] == ["upload"]
-    assert "A training was started from these." in chat.text
+    assert "A training was started from the good ones." in chat.text
     chat.send(20).judge()
     assert "the newer ones are for the next one" in chat.text
     assert chat.actions == ["upload"]

@@ -21,6 +21,7 @@ def test_where_somebody_stands() -> None:
     assert "no good selfies so far, and I am looking at 2" in step(pending=2)
     assert "1 good selfie so far. To train your model I need at least 7 more good selfies" in step(good=1)
     assert "at least 1 more good selfie;" in step(good=7)
+    assert "You have 6 good selfies so far, and I am looking at 5 more." in step(good=6, pending=5)
     assert "enough to train" in step(good=8, stage="enough")
     assert "write /start" in step(stage="stranger")
     assert "model is ready" in step(stage="ready")

@@ -54,7 +54,7 @@ def test_a_problem_nobody_knows_still_says_something() -> None:
 
 def test_while_a_training_runs_the_photos_are_for_the_next_one() -> None:
     assert "for the next one" in card(*good(9), training=True, for_next=True)
-    assert card(*good(9), training=True).endswith("A training was started from these.")
+    assert card(*good(9), training=True).endswith("A training was started from the good ones.")
 
 
 def test_what_was_not_taken_is_said() -> None:
