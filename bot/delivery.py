@@ -121,7 +121,8 @@ class Delivery:
         """What is next in a chat: an item, or those of one album. A card that is not due lets others by."""
         platform = self._platforms[line[0].platform]
         for number, row in enumerate(line):
-            interval = platform.capabilities.edit_interval_seconds if row.kind == "card" else 0.0
+            edits = row.kind == "card" and not _moves(row)
+            interval = platform.capabilities.edit_interval_seconds if edits else 0.0
             if max(row.not_before, (row.sent_at or 0.0) + interval) > now:
                 if row.kind == "card":
                     continue
@@ -163,8 +164,7 @@ class Delivery:
         names = zip(row.names, data, strict=True)
         old = row.message if row.kind == "card" else ""
         fresh = (row.sent_at or 0.0) > self._clock() - CARD_FRESH_SECONDS
-        stays = fresh and row.moved_version <= row.sent_version
-        editable = stays and self._platforms[row.platform].capabilities.can_edit
+        editable = fresh and not _moves(row) and self._platforms[row.platform].capabilities.can_edit
         return Outgoing(
             nonce=f"{row.id}-{row.version}-{int(row.created_at) % 10**8}",
             user_id=row.user_id,
@@ -259,6 +259,11 @@ def _album(line: Iterable[OutboxRow], album_max: int) -> Iterator[OutboxRow]:
         yield row
         if not row.album:
             return
+
+
+def _moves(row: OutboxRow) -> bool:
+    """A card whose next message goes below what was said since."""
+    return row.moved_version > row.sent_version
 
 
 def _place(row: OutboxRow) -> Place:

@@ -335,6 +335,7 @@ async def test_photos_in_a_row_move_their_card_once(
 async def test_a_card_that_is_asked_for_comes_down_at_once_as_it_is(
     delivery: Delivery, platform: FakePlatform, put: Put, move: Move
 ) -> None:
+    platform.limited(edit_interval_seconds=3.0)  # a new message is no edit
     await move("1 photo")
     await settle(delivery)
     await put("1 photo", kind="card", key="card", below_after=0.0)
