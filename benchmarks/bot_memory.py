@@ -17,11 +17,13 @@ from pathlib import Path
 import psutil
 
 from benchmarks.conversation_latency import PEOPLE, bot_process
+from bot.texts import CONSENT_VERSION
 from tests.servers.discord_people import DiscordPeople
 from tests.servers.discord_server import DiscordServer, running_server
 from tests.servers.telegram_server import TelegramServer
 
 PHOTOS_EACH = 5
+AGREE = f"v1:consent_yes:{CONSENT_VERSION}"
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results" / "bot_memory.md"
 SELFIES = sorted((ROOT.parent / "bot" / "demo_selfies").glob("*.jpg"))
@@ -62,8 +64,8 @@ async def _everybody_agrees(server: TelegramServer, people: list[int]) -> None:
     for person in people:
         server.world.user_message(person, person, {"text": "/start"})
     for person in people:
-        asked = await _sent(server, person, "v1:consent_yes:")
-        server.world.press(person, person, asked, "v1:consent_yes:")
+        asked = await _sent(server, person, AGREE)
+        server.world.press(person, person, asked, AGREE)
     await _quiet(server)
 
 

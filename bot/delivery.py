@@ -121,7 +121,8 @@ class Delivery:
         """What is next in a chat: an item, or those of one album. A card that is not due lets others by."""
         platform = self._platforms[line[0].platform]
         for number, row in enumerate(line):
-            interval = platform.capabilities.edit_interval_seconds if row.kind == "card" else 0.0
+            edits = row.kind == "card" and not _moves(row)
+            interval = platform.capabilities.edit_interval_seconds if edits else 0.0
             if max(row.not_before, (row.sent_at or 0.0) + interval) > now:
                 if row.kind == "card":
                     continue
@@ -161,8 +162,9 @@ class Delivery:
     async def _outgoing(self, row: OutboxRow) -> Outgoing:
         data = [await asyncio.to_thread(self._blobs.get, key) for key in row.blobs]
         names = zip(row.names, data, strict=True)
-        fresh = row.kind == "card" and (row.sent_at or 0.0) > self._clock() - CARD_FRESH_SECONDS
-        editable = fresh and row.message and self._platforms[row.platform].capabilities.can_edit
+        old = row.message if row.kind == "card" else ""
+        fresh = (row.sent_at or 0.0) > self._clock() - CARD_FRESH_SECONDS
+        editable = fresh and not _moves(row) and self._platforms[row.platform].capabilities.can_edit
         return Outgoing(
             nonce=f"{row.id}-{row.version}-{int(row.created_at) % 10**8}",
             user_id=row.user_id,
@@ -171,7 +173,8 @@ class Delivery:
             buttons=outbox.BUTTONS.validate_python(row.buttons),
             attachments=tuple(Attachment(name, bytes_, row.as_file) for name, bytes_ in names),
             whisper=row.whisper,
-            edit=row.message if editable else None,
+            edit=old or None if editable else None,
+            replaces="" if editable else old,
             reply=row.reply,
         )
 
@@ -256,6 +259,11 @@ def _album(line: Iterable[OutboxRow], album_max: int) -> Iterator[OutboxRow]:
         yield row
         if not row.album:
             return
+
+
+def _moves(row: OutboxRow) -> bool:
+    """A card whose next message goes below what was said since."""
+    return row.moved_version > row.sent_version
 
 
 def _place(row: OutboxRow) -> Place:

@@ -6,7 +6,7 @@ Somebody is put into each stage, everything that may happen happens to them, and
 from dataclasses import replace
 
 from bot.conversation.machine import CHOICES, COMMANDS, advance
-from bot.conversation.standing import Stage, stage
+from bot.conversation.standing import Stage, next_training, stage
 from bot.conversation.turn import Turn
 from bot.conversation.types import (
     Adapter,
@@ -25,6 +25,7 @@ from bot.conversation.types import (
     Shoot,
     ShootFailed,
     ShootFinished,
+    Started,
     State,
     Training,
     TrainingFailed,
@@ -50,7 +51,7 @@ _NAMES = {
 def mermaid(styles: Catalogue) -> str:
     """The diagram as a Mermaid state diagram."""
     arrows: dict[tuple[Stage, Stage], list[str]] = {}
-    for name, event in _events().items():
+    for name, event in _events(styles).items():
         for begin, state in _people().items():
             after, _ = advance(state, Incoming(_PERSON, _HOME, event), _NOW, rules=_RULES, styles=styles)
             end = stage(Turn(after, Incoming(_PERSON, _HOME, event), _NOW, _RULES, styles))
@@ -86,10 +87,15 @@ def _people() -> dict[Stage, State]:
     }
 
 
-def _events() -> dict[str, Event]:
+def _events(styles: Catalogue) -> dict[str, Event]:
     """Everything that may happen, by the name that stands on an arrow."""
     commands = {f"/{name}": Command(name, "1" if name == "remove" else "") for name in COMMANDS}
-    arguments = {"cancel": "a1", "drop": "1", "use_anyway": "1", "style": "linkedin"}
+    agreed = Incoming(_PERSON, _HOME, Started())
+    training = next_training(Turn(_people()[Stage.ENOUGH], agreed, _NOW, _RULES, styles))
+    arguments = {
+        **{"cancel": "a1", "drop": "1", "use_anyway": "1", "style": "linkedin"},
+        **{"consent_yes": str(_RULES.consent_version), "train": training, "train_anyway": training},
+    }
     engine: dict[str, Event] = {
         "selfie accepted": SelfiesJudged((SelfieJudged("p3", Verdict.ACCEPTED),)),
         "selfie refused": SelfiesJudged((SelfieJudged("p1", Verdict.REFUSED, ("blurred",)),)),

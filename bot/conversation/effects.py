@@ -35,7 +35,9 @@ class Say:
     """A message. `key` and `values` name a sentence of `bot.texts`; rows of buttons stand below it.
 
     `card`: messages with the same card name in the same place are one message, edited in place; only the
-    newest content counts. `whisper`: only this person may see it, where the platform can do that.
+    newest content counts. `below_after`: the card goes below what was said since, as a new message instead of
+    its old one, once nothing more moved it for so many seconds; None: it stays where it is.
+    `whisper`: only this person may see it, where the platform can do that.
     """
 
     to: Place
@@ -43,6 +45,7 @@ class Say:
     values: dict[str, Any] = field(default_factory=dict)
     buttons: tuple[tuple[Button, ...], ...] = ()
     card: str = ""
+    below_after: float | None = None
     whisper: bool = False
     pictures: tuple[str, ...] = ()  # blob keys of pictures that ship with the product (style samples)
 

@@ -2,7 +2,15 @@
 
 from bot.conversation.commands import COMMANDS
 from bot.conversation.shooting import ARGUMENT_MAX_BYTES, wish_in_words
-from bot.conversation.standing import Stage, cancel_training, next_buttons, stage, standing, usable
+from bot.conversation.standing import (
+    Stage,
+    cancel_training,
+    next_buttons,
+    stage,
+    standing,
+    train_button,
+    usable,
+)
 from bot.conversation.turn import Turn, button, in_rows
 from bot.conversation.types import Button, OtherSent, Text
 from bot.styles import StyleRequest
@@ -85,7 +93,7 @@ def _status_buttons(turn: Turn) -> list[list[Button]]:
         for each in state.shoots
     ]
     enough = len(usable(state)) >= turn.rules.min_selfies and not state.training
-    retrain = [[button("train", said="train_again")]] if stage(turn) is Stage.READY and enough else []
+    retrain = [[train_button(turn, "train_again")]] if stage(turn) is Stage.READY and enough else []
     closing = [[button("forbid_group", "", "forbid_all")]] if state.open_groups else []
     running = [cancel_training(state)] if state.training else next_buttons(turn)[:2]
     return [*in_rows(stops, 1)[:1], *running, *retrain, *closing]

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from bot.conversation.standing import cancel_training, usable
-from bot.conversation.turn import Turn, button, in_rows
+from bot.conversation.standing import train_button, usable
+from bot.conversation.turn import SETTLE_SECONDS, Turn, button, in_rows
 from bot.conversation.types import (
     Button,
     DropSelfies,
@@ -13,6 +13,7 @@ from bot.conversation.types import (
     Intake,
     KeepSelfie,
     PhotosSent,
+    Place,
     Selfie,
     SelfieLost,
     SelfiesJudged,
@@ -20,7 +21,7 @@ from bot.conversation.types import (
 )
 from bot.conversation.welcome import ask_consent
 
-CARD_SECONDS = 900  # a card that was not touched for so long has scrolled away: the next one is new
+FLOCK_SECONDS = 900  # after so long without a photo what was not taken is told anew
 ANYWAY_MAX = 9  # buttons for single doubtful photos
 LOST = "lost"
 EARLY_SECONDS = 600  # before the store does it: no training is begun from selfies that are about to go
@@ -35,11 +36,11 @@ def photos_sent(turn: Turn, event: PhotosSent) -> None:
     elif not turn.consented:
         ask_consent(turn, "photos")
     else:
-        _begin_card(turn)
+        _begin_card(turn, turn.place)
         for photo in event.photos:
             _take(turn, photo)
         _drop_old_refusals(turn)
-        show_card(turn)
+        show_card(turn, below_after=SETTLE_SECONDS)
 
 
 def judged(turn: Turn, event: SelfiesJudged) -> None:
@@ -112,29 +113,31 @@ def remove(turn: Turn, number: str) -> None:
 
 
 def selfies(turn: Turn, _: str) -> None:
-    """/selfies: the card as a new message, at the bottom of the chat."""
+    """/selfies: the card, at the bottom of the chat."""
     if not turn.consented:
         ask_consent(turn, "command")
     elif not turn.confidential and not turn.state.home:
         turn.notice("notice_start", "selfies")
     else:
-        turn.answer("intake", card_buttons(turn), **_card_values(turn))
+        _begin_card(turn, turn.place if turn.confidential else turn.state.home or turn.place)
+        show_card(turn, below_after=0.0)
+        if not turn.confidential:
+            turn.notice("notice_private")
 
 
-def show_card(turn: Turn) -> None:
+def show_card(turn: Turn, below_after: float | None = None) -> None:
     """Draw the card as things are now."""
     intake = turn.state.intake
     if intake:
-        name = "intake" if intake.number == 1 else f"intake:{intake.number}"
-        turn.tell(intake.place, "intake", card_buttons(turn), name, **_card_values(turn))
+        turn.tell(intake.place, "intake", card_buttons(turn), "intake", below_after, **_card_values(turn))
 
 
 def card_buttons(turn: Turn) -> list[list[Button]]:
-    """Train now, use a doubtful one anyway."""
+    """Train now, use a doubtful one anyway. A training that runs has its own card."""
     state = turn.state
     enough = len(usable(state)) >= turn.rules.min_selfies
     doubtful = [selfie for selfie in state.selfies if _is_open_question(selfie)]
-    first = cancel_training(state) if state.training else [button("train")] if enough else []
+    first = [train_button(turn)] if enough and not state.training else []
     anyway = [button("use_anyway", each.number, number=each.number) for each in doubtful[:ANYWAY_MAX]]
     everything = [button("use_anyway", ALL, "use_all")] if len(doubtful) > 1 else []
     return [[*first, button("upload")], *in_rows(anyway, 3), everything]
@@ -151,13 +154,12 @@ def forget_trained(turn: Turn) -> None:
         turn.change(selfies=turn.state.selfies[len(gone) :])
 
 
-def _begin_card(turn: Turn) -> None:
+def _begin_card(turn: Turn, place: Place) -> None:
     old = turn.state.intake
-    fresh = old and old.place == turn.place and turn.now - old.touched_at < CARD_SECONDS
-    if old and fresh:
+    if old and old.place == place and turn.now - old.touched_at < FLOCK_SECONDS:
         turn.change(intake=replace(old, touched_at=turn.now))
     else:
-        turn.change(intake=Intake(turn.place, (old.number if old else 0) + 1, turn.now))
+        turn.change(intake=Intake(place, turn.now))
 
 
 def _take(turn: Turn, photo: FileRef) -> None:
@@ -214,6 +216,7 @@ def _card_values(turn: Turn) -> dict[str, Any]:
         "max": rules.max_selfies,
         "max_mib": rules.max_photo_bytes // (1024 * 1024),
         "training": state.training is not None,
+        "for_next": bool(state.training and state.selfies_seen > state.training.last_selfie),
         "extra": intake.extra if intake else 0,
         "too_large": intake.too_large if intake else 0,
         "repeated": intake.repeated if intake else 0,

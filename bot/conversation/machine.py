@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, Handler] = {
     "start": welcome.open_private,
     "selfies": intake.selfies,
     "remove": intake.remove,
-    "train": training.train,
+    "train": training.train_command,
     "headshot": shooting.headshot,
     "styles": guidance.styles,
     "status": guidance.status,

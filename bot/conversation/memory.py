@@ -73,13 +73,12 @@ class FinishedShoot:
 
 @dataclass(frozen=True)
 class Intake:
-    """The card about the selfies that came last. A new card is begun when the old one has scrolled away.
+    """The card about the selfies, and where it is.
 
-    extra, too_large, repeated: photos of this card that were not taken, by reason.
+    extra, too_large, repeated: photos that were not taken of those that came last, by reason.
     """
 
     place: Place
-    number: int
     touched_at: float
     extra: int = 0
     too_large: int = 0

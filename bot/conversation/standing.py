@@ -78,12 +78,22 @@ def next_buttons(turn: Turn) -> list[list[Button]]:
         case Stage.COLLECTING:
             return [[button("upload")]]
         case Stage.ENOUGH:
-            return [[button("train"), button("upload")]]
+            return [[train_button(turn), button("upload")]]
         case Stage.TRAINING:
             return [cancel_training(turn.state)]
         case Stage.READY:
             return style_buttons(turn)
     raise AssertionError("unreachable")
+
+
+def next_training(turn: Turn) -> str:
+    """The id of the adapter that the next training makes."""
+    return turn.new_id("adapter", turn.state.trainings_started + 1)
+
+
+def train_button(turn: Turn, said: str = "train", action: str = "train", **values: object) -> Button:
+    """A button that starts the next training, and none after it."""
+    return button(action, next_training(turn), said, **values)
 
 
 def cancel_training(state: State) -> list[Button]:

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+from bot.conversation.intake import show_card as show_selfies
 from bot.conversation.results import drop_outdated
 from bot.conversation.standing import (
     cancel_training,
     next_buttons,
+    next_training,
     pending,
     standing,
     style_buttons,
+    train_button,
     training_values,
     usable,
 )
@@ -27,14 +30,19 @@ from bot.conversation.types import (
 from bot.conversation.welcome import ask_consent
 
 
-def train(turn: Turn, _: str = "") -> None:
-    """/train or the button: start, or say what stands in the way."""
-    _train(turn, waits=True)
+def train_command(turn: Turn, _: str) -> None:
+    """/train: start, or say what stands in the way."""
+    _train(turn, next_training(turn), waits=True)
 
 
-def train_anyway(turn: Turn, _: str) -> None:
+def train(turn: Turn, adapter_id: str) -> None:
+    """The button for this very training."""
+    _train(turn, adapter_id, waits=True)
+
+
+def train_anyway(turn: Turn, adapter_id: str) -> None:
     """Start without the photos that are still being looked at."""
-    _train(turn, waits=False)
+    _train(turn, adapter_id, waits=False)
 
 
 def progressed(turn: Turn, event: TrainingProgressed) -> None:
@@ -98,7 +106,7 @@ def failed(turn: Turn, event: TrainingFailed) -> None:
     turn.news(
         training.place,
         "training_failed",
-        [[button("train", said="retry"), button("upload")]],
+        [[train_button(turn, "retry"), button("upload")]],
         reason=event.reason,
         retraining=turn.state.adapter is not None,
     )
@@ -114,7 +122,7 @@ def cancel(turn: Turn) -> None:
     turn.answer("training_cancelled", next_buttons(turn))
 
 
-def _train(turn: Turn, *, waits: bool) -> None:
+def _train(turn: Turn, adapter_id: str, *, waits: bool) -> None:
     state, chosen = turn.state, usable(turn.state)
     left = turn.left_today(state.recent_trainings, turn.rules.trainings_per_day)
     if not turn.consented:
@@ -126,8 +134,10 @@ def _train(turn: Turn, *, waits: bool) -> None:
     elif len(chosen) < turn.rules.min_selfies:
         # As if there were no adapter: the question was about a new one.
         turn.answer("next", [[button("upload")]], lead="train", **(standing(turn) | {"stage": "collecting"}))
+    elif adapter_id != next_training(turn):
+        turn.answer("train_outdated", [[train_button(turn), button("upload")]])
     elif waits and pending(state):
-        anyway = button("train_anyway", count=len(chosen))
+        anyway = train_button(turn, "train_anyway", "train_anyway", count=len(chosen))
         turn.answer("train_pending", [[anyway]], pending=pending(state), good=len(chosen))
     elif not left:
         turn.answer("training_limit", seconds=turn.until_next(state.recent_trainings))
@@ -138,11 +148,10 @@ def _train(turn: Turn, *, waits: bool) -> None:
 def _start(turn: Turn) -> None:
     # A later look at the whole set may clear refused ones, so there may be more than are taken in.
     state, chosen = turn.state, usable(turn.state)[: turn.rules.max_selfies]
-    number = state.trainings_started + 1
-    adapter_id = turn.new_id("adapter", number)
+    adapter_id = next_training(turn)
     place = turn.place if turn.confidential else state.home
     turn.change(
-        trainings_started=number,
+        trainings_started=state.trainings_started + 1,
         recent_trainings=(*turn.of_today(state.recent_trainings), turn.now),
         training=Training(
             adapter_id,
@@ -154,6 +163,7 @@ def _start(turn: Turn) -> None:
         ),
     )
     turn.do(StartTraining(adapter_id, tuple(selfie.id for selfie in chosen)))
+    show_selfies(turn)  # without its button
     _show_card(turn)
     if not turn.confidential:
         turn.notice("notice_private")

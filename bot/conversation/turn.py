@@ -17,6 +17,7 @@ DAY_SECONDS = 24 * 3600.0
 HOUR_SECONDS = 3600.0
 ROW_MAX, ROWS_MAX = 5, 5  # buttons in a row, rows: what every platform takes
 LABEL_MAX = 38
+SETTLE_SECONDS = 2.0  # photos come in flocks: a card about them goes below the last one, not below each
 
 Rows = Sequence[Sequence[Button]]
 
@@ -55,20 +56,30 @@ class Turn:
         """Something happens beside what is said."""
         self.effects.extend(effects)
 
-    def tell(self, to: Place, key: str, buttons: Rows = (), card: str = "", **values: Any) -> None:
+    def tell(
+        self,
+        to: Place,
+        key: str,
+        buttons: Rows = (),
+        card: str = "",
+        below_after: float | None = None,
+        **values: Any,
+    ) -> None:
         """Something personal, to a place that was found fit for it; others there do not see it."""
-        self.do(Say(to, key, values, rows(buttons), card, whisper=not to.private))
+        self.do(Say(to, key, values, rows(buttons), card, below_after, whisper=not to.private))
 
     def announce(self, to: Place, key: str, buttons: Rows = (), card: str = "", **values: Any) -> None:
         """Something that everybody in the place may see."""
         self.do(Say(to, key, values, rows(buttons), card))
 
-    def answer(self, key: str, buttons: Rows = (), card: str = "", **values: Any) -> None:
+    def answer(
+        self, key: str, buttons: Rows = (), card: str = "", below_after: float | None = None, **values: Any
+    ) -> None:
         """Something personal, in reply: here if nobody else sees it, else in the private chat."""
         if self.confidential:
-            self.tell(self.place, key, buttons, card, **values)
+            self.tell(self.place, key, buttons, card, below_after, **values)
         elif self.state.home:
-            self.tell(self.state.home, key, buttons, card, **values)
+            self.tell(self.state.home, key, buttons, card, below_after, **values)
             self.notice("notice_private")
         else:
             self.notice("notice_start")

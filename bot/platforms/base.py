@@ -51,6 +51,8 @@ class Outgoing:
 
     `nonce` is the same on every attempt (at most 25 characters); a platform that can discard duplicates by
     it does so. `edit` is the platform's reference of the message to edit (a `Receipt.message`), else None.
+    `replaces` is the reference of an older message that is taken away once this one is there, as far as the
+    platform can do that; else empty.
     `reply` is the platform's own handle from the `Incoming` that this answers; it may have expired.
     """
 
@@ -62,6 +64,7 @@ class Outgoing:
     attachments: tuple[Attachment, ...] = ()
     whisper: bool = False
     edit: str | None = None
+    replaces: str = ""
     reply: dict[str, Any] | None = None
 
 

@@ -130,7 +130,7 @@ def _say(session: Session, moment: Moment, name: str, say: Say) -> None:
     row.blobs = list(say.pictures)
     row.names = [picture.rsplit("/", 1)[-1] for picture in say.pictures]
     if say.card:
-        outbox.show_card(session, row)
+        outbox.show_card(session, row, say.below_after)
     else:
         outbox.promise(session, row)
 

@@ -166,7 +166,8 @@ class OutboxRow(SQLModel, table=True):
     """One logical item for a person: a message, a card, a headshot, a file.
 
     Written in the transaction that promises it; `bot.delivery` sends it. A card has one row for each place
-    and card name: newer content replaces older (`version`), `sent_version` follows when it is out.
+    and card name: newer content replaces older (`version`), `sent_version` follows when it is out; a version
+    up to `moved_version` goes out as a new message, below what was said since.
     """
 
     __tablename__ = "outbox"
@@ -192,6 +193,7 @@ class OutboxRow(SQLModel, table=True):
     state: str = "pending"  # pending | sent | parked | dead | withdrawn
     version: int = 1
     sent_version: int = 0
+    moved_version: int = 0
     message: str = ""  # the platform's reference once it is out
     attempts: int = 0
     not_before: float = 0.0

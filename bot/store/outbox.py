@@ -46,19 +46,29 @@ def promise(session: Session, row: OutboxRow) -> None:
     session.add(row)
 
 
-def show_card(session: Session, row: OutboxRow) -> None:
-    """Promise the newest content of a card; older content that did not go out yet is forgotten."""
+def show_card(session: Session, row: OutboxRow, below_after: float | None = None) -> None:
+    """Promise the newest content of a card; older content that did not go out yet is forgotten.
+
+    below_after: seconds after which the card goes below what was said since, counted anew with each move;
+    None: it stays where it is.
+    """
     known = session.exec(select(OutboxRow).where(OutboxRow.key == row.key)).first()
     if known is None:
         return promise(session, row)
     same = (known.text, known.buttons, known.blobs) == (row.text, row.buttons, row.blobs)
-    if same and known.state in ("pending", "sent"):
+    if same and below_after is None and known.state in ("pending", "sent"):
         return None
     known.text, known.buttons, known.blobs, known.names = row.text, row.buttons, row.blobs, row.names
     known.reply, known.whisper = row.reply, row.whisper
     known.version += 1
+    moving = known.moved_version > known.sent_version
     if known.state != "parked":
-        known.state, known.attempts, known.not_before, known.error = "pending", 0, 0.0, ""
+        due = known.not_before if moving else 0.0  # the newer content waits for the move
+        known.state, known.attempts, known.not_before, known.error = "pending", 0, due, ""
+    if below_after is not None and known.attempted_at is not None:
+        known.moved_version = known.version
+        # An answer by token is awaited; and photos of a form come all at once.
+        known.not_before = 0.0 if row.reply else row.created_at + below_after
     session.add(known)
     return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bot.texts.privacy import consent, delete_confirm, deleted, mydata, privacy
+from bot.texts.privacy import consent, consent_no, delete_confirm, deleted, mydata, privacy
 from bot.texts.problems import (
     ADVICE,
     LACKING,
@@ -18,6 +18,7 @@ from bot.texts.selfies import intake
 
 Values = Mapping[str, Any]
 BAR_CELLS = 12
+_UNCOUNTED = "This try does not count towards today's limit."
 
 MESSAGE_PHOTO = "discord_message_photo"
 OTHER_THINGS = {
@@ -44,14 +45,14 @@ def step(values: Values) -> str:
     if values["stage"] == "training":
         return f"Your model is being trained: {progress(values)}. I will write when it is ready."
     if values["stage"] == "ready":
-        return "Your model is ready. For headshots write /headshot and a style, or tap one."
+        return "Your model is ready. For headshots, tap a style, or write /headshot and its name."
     if good >= least:
         return f"You have {plural(good, 'good selfie')}: enough to train your model."
-    looking = f", and I am looking at {values['pending']}" if values["pending"] else ""
-    count = plural(good, "good selfie") if good else "no good selfies"
+    count, more = (plural(good, "good selfie"), " more") if good else ("no good selfies", "")
+    looking = f", and I am looking at {values['pending']}{more}" if values["pending"] else ""
     have = f"You have {count} so far{looking}." if good or looking else ""
-    more = plural(least - good, "more good selfie" if good else "good selfie")
-    return f"{have} For a training I need at least {more}; {values['wanted']} is best.".strip()
+    missing = plural(least - good, "more good selfie" if good else "good selfie")
+    return f"{have} To train your model I need at least {missing}; {values['wanted']} is best.".strip()
 
 
 def hint(values: Values) -> str:
@@ -75,7 +76,7 @@ def other_sent(values: Values) -> str:
     """Something that is no photo, or a photo that came in a way in which I may not take it."""
     if values["what"] == MESSAGE_PHOTO:
         return lines(
-            "Thank you, but here I may not take photos out of messages, and I did not keep it.",
+            "Thank you, but I may not take photos out of messages here, and I did not keep this one.",
             "Please use /selfies or the button below: then only this studio gets them."
             if values["stage"] != "stranger"
             else step(values),
@@ -126,7 +127,7 @@ def training_runs(values: Values) -> str:
 
 def training_limit(values: Values) -> str:
     """No more trainings today."""
-    return f"That was the last training for today. The next one can start in {duration(values['seconds'])}."
+    return f"You have used up today's trainings. The next one can start in {duration(values['seconds'])}."
 
 
 def training_finished(values: Values) -> str:
@@ -135,7 +136,7 @@ def training_finished(values: Values) -> str:
     return lines(
         f"Your model is ready.{took} {LIKENESS.get(values['likeness'], '')}".strip(),
         _advice(values["advice"]),
-        f"Your selfies are deleted in {hours(values['hours'])}."
+        f"Your selfies will be deleted in {hours(values['hours'])}."
         if values["hours"]
         else "Your selfies are being deleted.",
         "",
@@ -144,35 +145,43 @@ def training_finished(values: Values) -> str:
 
 
 def _advice(codes: Sequence[str]) -> str | None:
-    """Which further selfies would help, a line for each."""
+    """Which further selfies would help: a sentence, or a line for each."""
     known = [ADVICE[code] for code in codes if code in ADVICE]
     if not known:
         return None
-    return lines("It would get better with selfies", *(f"• {each}" for each in known), "and a new training.")
+    if len(known) == 1:
+        return f"To make it better, send {known[0]}. Then train again."
+    return lines("To make it better, send", *(f"• {each}" for each in known), "Then train again.")
 
 
 def training_failed(values: Values) -> str:
     """Why, and that nothing is lost."""
     why = TRAINING_FAILURES.get(values["reason"], UNKNOWN_TRAINING_FAILURE)
     kept = " The model that you had is still there too." if values["retraining"] else ""
-    return f"The training did not work out. {why} Your selfies are still here.{kept} This try does not count."
+    return f"The training did not work out. {why} Your selfies are still here.{kept} {_UNCOUNTED}"
 
 
 def shoot(values: Values) -> str:
     """The card of headshots in the making, with what was left out of the wish."""
     return lines(
         f"Making {plural(values['count'], 'headshot')}: {values['wish']}",
-        f"At most {values['most']} at once." if values["most"] else None,
-        f"I did not understand {listing([quote(word, 24) for word in values['unknown'][:6]])}; I left it out."
-        if values["unknown"]
-        else None,
+        f"I make at most {values['most']} at once." if values["most"] else None,
+        _left_out(values["unknown"]),
     )
+
+
+def _left_out(unknown: Sequence[str]) -> str | None:
+    """What was not understood of a wish."""
+    if not unknown:
+        return None
+    words = listing([quote(word, 24) for word in unknown[:6]])
+    return f"I did not understand {words}; I left {'it' if len(unknown) == 1 else 'them'} out."
 
 
 def shoot_over(values: Values) -> str:
     """What stays of a headshot card."""
-    how = {"done": "Done ✓", "cancelled": "Stopped", "failed": "Not made"}[values["how"]]
-    return f"{how}: {values['wish']}"
+    how = {"done": "ready ✓", "cancelled": "stopped", "failed": "not made"}[values["how"]]
+    return f"{values['wish']}: {how}"
 
 
 def shoot_done(values: Values) -> str:
@@ -180,31 +189,40 @@ def shoot_done(values: Values) -> str:
     short = values["count"] - values["reached"] if values["tried"] else 0
     lacks = [LACKING[code] for code in values["lacking"] if code in LACKING]
     parts = [
-        f"They are the best of {values['tried']}, but {_fall(short, values['count'])}: {listing(lacks)}."
-        if short and lacks
-        else None,
+        f"{_best(values)} {_fall_short(short, values['count'], lacks)}." if short and lacks else None,
         "I left out what is not fit to be shown." if "unsafe" in values["lacking"] else None,
     ]
     if not any(parts):
         return f"Here you are: {values['wish']}. What next?"
-    return lines(f"Here you are: {values['wish']}.", *parts, "What next?")
+    return lines(f"Here you are: {values['wish']}.", *parts, "", "What next?")
 
 
-def _fall(short: int, count: int) -> str:
-    if short == count:
-        return "all of them fall short" if count > 1 else "it falls short"
-    return f"{short} of them {'falls' if short == 1 else 'fall'} short"
+def _best(values: Values) -> str:
+    """`The best 4 of 12;`"""
+    count, tried = values["count"], values["tried"]
+    return f"The best of {tried};" if count == 1 else f"The best {count} of {tried};"
+
+
+def _fall_short(short: int, count: int, lacks: Sequence[tuple[str, str, str]]) -> str:
+    """What so many of the headshots lack. Of several flaws nobody knows which headshot has which."""
+    if short == 1:
+        return f"{'it' if count == 1 else '1 of them'} {listing([one for one, _, _ in lacks])}"
+    if len(lacks) == 1:
+        _, several, every = lacks[0]
+        return every if short == count else f"{short} of them {several}"
+    who = "none is" if short == count else f"{short} of them are not"
+    return f"{who} quite right: {listing([f'some {several}' for _, several, _ in lacks])}"
 
 
 def shoot_failed(values: Values) -> str:
     """Why there are no headshots."""
     why = SHOOT_FAILURES.get(values["reason"], UNKNOWN_SHOOT_FAILURE)
-    return f"I could not make these headshots: {values['wish']}. {why} This try does not count."
+    return f"I could not make these headshots: {values['wish']}. {why} {_UNCOUNTED}"
 
 
 def shoot_limit(values: Values) -> str:
     """No more headshots today."""
-    return f"That was the last set for today. The next one can start in {duration(values['seconds'])}."
+    return f"You have used up today's headshots. The next ones can start in {duration(values['seconds'])}."
 
 
 def styles(values: Values) -> str:
@@ -256,6 +274,7 @@ def _percent(values: Values) -> int:
 
 CARDS: dict[str, Callable[[Values], str]] = {
     "consent": consent,
+    "consent_no": consent_no,
     "deleted": deleted,
     "delete_confirm": delete_confirm,
     "help": help_text,

@@ -1,32 +1,35 @@
-"""What is wrong with a selfie, and why work failed: one sentence for each code, saying what to do instead."""
+"""What is wrong with a selfie, and why work failed: one sentence for each code, saying what to do instead.
+
+The numbers of one photo or of several stand before a problem, so it is worded for both.
+"""
 
 PROBLEMS = {
-    "unreadable": "the file is damaged. Please send it once more.",
-    "wrong_format": "I cannot read this kind of file. Send a JPEG, PNG, WebP, HEIC or AVIF photo.",
-    "empty": "the file is empty. Please send it once more.",
-    "file_too_large": "the file is too large. Send it as a photo instead of a file.",
-    "too_many_pixels": "the picture has too many pixels. Send it as a photo instead of a file.",
-    "animated": "it moves. Send a still photo.",
-    "image_too_small": "the picture is too small. Send the original, as a file if you can.",
+    "unreadable": "a damaged file. Please send it again.",
+    "wrong_format": "I cannot read this kind of file. Send JPEG, PNG, WebP, HEIC or AVIF.",
+    "empty": "an empty file. Please send it again.",
+    "file_too_large": "too large a file. Send it as a photo instead of a file.",
+    "too_many_pixels": "too many pixels. Send it as a photo instead of a file.",
+    "animated": "a moving picture. Send a still photo.",
+    "image_too_small": "too few pixels. Send the original, as a file if you can.",
     "no_face": "I see no face. Send one that shows yours from the front.",
-    "several_faces": "I see more than one face. Send one of you alone, or cut the others off.",
-    "drawing": "it looks like a drawing. Send a real photo.",
-    "face_too_small": "your face is too small. Come closer, or cut the photo to head and shoulders.",
+    "several_faces": "I see more than one face. Send one of you alone, or crop the others out.",
+    "drawing": "more like a drawing. Send a real photo.",
+    "face_too_small": "your face is too small. Come closer, or crop the photo to head and shoulders.",
     "face_cut_off": "your face is cut off. Keep your whole head in the picture.",
-    "duplicate": "I have nearly the same one already. Send one from another day or place.",
-    "someone_else": "it looks like somebody else. Send only photos of yourself.",
-    "face_small": "your face is rather small. Come closer, or send it as a file.",
+    "duplicate": "nearly the same as another one. Send one from another day or place.",
+    "someone_else": "perhaps somebody else. Send only photos of yourself.",
+    "face_small": "your face is rather small. Come closer, or send the original as a file.",
     "face_unclear": "your face is partly hidden. Send one without sunglasses, mask or hand.",
     "blurred": "a little blurred. Hold the phone still, and wipe the lens.",
     "too_dark": "rather dark. Turn your face to a window or a lamp.",
     "too_bright": "rather bright. Step out of the strong light.",
     "profile": "seen from the side. Turn your face a little more to the camera.",
-    "lost": "it did not arrive. Please send it once more.",
+    "lost": "lost on the way. Please send it again.",
 }
-UNKNOWN_PROBLEM = "it cannot be used. Please send another one."
+UNKNOWN_PROBLEM = "not usable. Please send another one."
 
-_LATER = "Please try again in a while; if it stays so, tell the people who run this studio."
-_NOT_SET_UP = "Something is not set up right here. The people who run this studio must mend it."
+_LATER = "Please try again later. If that does not help, tell the people who run this studio."
+_NOT_SET_UP = "Something is not set up right here. The people who run this studio must fix it."
 
 TRAINING_FAILURES = {
     "out_of_memory": "The machine ran out of memory. " + _LATER,
@@ -59,21 +62,25 @@ LIKENESS = {
 }
 
 ADVICE = {
-    "daylight": "in daylight, with your face to a window",
-    "uncovered": "without sunglasses, mask or hand in front of your face",
-    "sharper": "sharper ones: hold the phone still, and wipe the lens",
-    "closer": "closer ones: head and shoulders filling the picture",
-    "from_left": "with your face turned a little to the left side of the picture",
-    "from_right": "with your face turned a little to the right side of the picture",
-    "other_days": "from other days and places, in other clothes",
-    "more": "simply more of them: 15 is a good number",
+    "daylight": "selfies in daylight, with your face to a window",
+    "uncovered": "selfies without sunglasses, mask or hand in front of your face",
+    "sharper": "sharper selfies: hold the phone still, and wipe the lens",
+    "closer": "closer selfies: head and shoulders fill the picture",
+    "from_left": "selfies with your face turned a little to the left side of the picture",
+    "from_right": "selfies with your face turned a little to the right side of the picture",
+    "other_days": "selfies from other days and places, in other clothes",
+    "more": "more selfies: 15 is a good number",
 }
 
-LACKING = {
-    "no_face": "no clear face",
-    "several_faces": "more than one face",
-    "cut_off": "a head that is cut off",
-    "blurred": "not quite sharp",
-    "eyes_closed": "eyes that may be closed",
-    "unlike": "less like you than it should be",
+LACKING = {  # of one headshot, of several, of all
+    "no_face": ("shows no clear face", "show no clear face", "none shows a clear face"),
+    "several_faces": ("shows more than one face", "show more than one face", "all show more than one face"),
+    "cut_off": ("has the head cut off", "have the head cut off", "all have the head cut off"),
+    "blurred": ("is not quite sharp", "are not quite sharp", "none is quite sharp"),
+    "eyes_closed": ("may have closed eyes", "may have closed eyes", "all may have closed eyes"),
+    "unlike": (
+        "looks less like you than it should",
+        "look less like you than they should",
+        "all look less like you than they should",
+    ),
 }

@@ -17,10 +17,8 @@ def intake(values: Values) -> str:
         for state in ("good", "pending", "doubtful", "refused")
     }
     good = len(by_state["good"])
-    counted = (
-        f"{good} of {max(values['wanted'], good)} good" if good or not by_state["pending"] else "thank you"
-    )
-    parts = [f"Your selfies: {counted}"]
+    counted = f"Your selfies: {good} of {max(values['wanted'], good)} good"
+    parts = [counted if good or not by_state["pending"] else "Your selfies are coming in. Thank you."]
     if by_state["good"]:
         parts.append(f"✅ {numbers(by_state['good'])}")
     if by_state["pending"]:
@@ -56,10 +54,13 @@ def _left_out(values: Values) -> list[str]:
     if values["repeated"]:
         sentences.append(f"♻️ {_came(values['repeated'])} a second time: I keep one of each.")
     if values["extra"]:
-        sentences.append(f"✋ {values['max']} are plenty: {values['extra']} more I did not take.")
+        sentences.append(f"✋ I take at most {values['max']}: {plural(values['extra'], 'photo')} left out.")
     if values["too_large"]:
+        files, copies = (
+            ("a file", "a smaller copy") if values["too_large"] == 1 else ("files", "smaller copies")
+        )
         sentences.append(
-            f"❌ {_came(values['too_large'])} as a file over {values['max_mib']} MB: send a smaller copy."
+            f"❌ {_came(values['too_large'])} as {files} over {values['max_mib']} MB: send {copies}."
         )
     return sentences
 
@@ -69,8 +70,10 @@ def _came(count: int) -> str:
 
 
 def _missing(values: Values, good: int, pending: bool, doubtful: bool) -> str:
+    if values["training"] and values["for_next"]:
+        return "A training is running: the newer ones are for the next one."
     if values["training"]:
-        return "A training is running: these are for the next one."
+        return "A training was started from the good ones."
     if good >= values["max"]:
         return "That is as many as I take. You can train now."
     if good >= values["wanted"]:
@@ -81,7 +84,7 @@ def _missing(values: Values, good: int, pending: bool, doubtful: bool) -> str:
     if pending:
         return "One moment, please."
     anyway = ", or use a doubtful one anyway" if doubtful else ""
-    return f"Please send at least {values['min'] - good} more{anyway}. To take a photo out: /remove 3"
+    return f"Please send at least {values['min'] - good} more{anyway}. To take out photo 3: /remove 3"
 
 
 def _them(pending: list[int]) -> str:

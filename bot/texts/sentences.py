@@ -2,17 +2,16 @@
 
 SENTENCES = {
     # consent
-    "consent_no": "That is fine. I keep nothing of you. If you change your mind, write /start.",
     "welcome": (
         "Thank you. Now send me selfies: {wanted} is best, {min} is the least. "
-        "Many at once are fine.\n\n"
+        "You can send many at once.\n\n"
         "Good ones show your face alone, sharp and well lit. Mix days, clothes, places and angles, and smile "
         "in a few. No sunglasses, no filters.\n\n"
         "If this chat lets you choose, send them as files: that keeps more detail."
     ),
     # selfies
     "selfies_private": (
-        "Selfies belong in our private chat, where only you and I see them. I did not take this one."
+        "Selfies belong in our private chat, where only you and I see them. I did not keep what came here."
     ),
     "selfie_removed": "Photo {number} is out, and deleted.",
     "selfie_unknown": "I have no photo {typed}. /selfies shows the ones I have.",
@@ -21,8 +20,12 @@ SENTENCES = {
     "selfies_used": "They will all be used.",
     "remove_how": "Tell me which one: /remove 3 takes out photo 3. /selfies shows the numbers.",
     # training
+    "train_outdated": (
+        "That button is out of date, so I have started nothing. "
+        "To train with the selfies that I have now, tap below."
+    ),
     "train_pending": (
-        "I am still looking at {pending}. Wait a moment for more, or train now with the {good} good ones."
+        "I am still looking at {pending} more. Wait a moment, or train now with the {good} good ones."
     ),
     # headshots
     "style_choose": (
@@ -32,14 +35,14 @@ SENTENCES = {
     "style_unsafe": "I do not make pictures like that. Tap a style, or see /styles.",
     "style_offer": "Shall I make headshots like this: {wish}?",
     "shoots_too_many": "I am making {count} sets for you already. Ask again when one is done, or cancel one.",
-    "more_like_this_which": "Which one shall the next ones be like? Count as they came: the first is 1.",
-    "not_me_which": "Which one is not you? Count as they came: the first is 1.",
-    "opinion_liked": "Thank you. The next headshots lean towards number {number}.",
-    "opinion_disliked": "Thank you. The next headshots keep away from number {number}.",
+    "more_like_this_which": "Which one should the next ones be like? Number 1 is the one that came first.",
+    "not_me_which": "Which one is not you? Number 1 is the one that came first.",
+    "opinion_liked": "Thank you. The next headshots will lean towards number {number}.",
+    "opinion_disliked": "Thank you. The next headshots will keep away from number {number}.",
     "opinion_too_late": "Those were made with a model that you have replaced since.",
     "originals": "Here are the originals, as files.",
-    "originals_gone": "These are deleted by now. I can make new ones: tap Again.",
-    "shoot_unknown": "I do not have these headshots of yours any more. Ask for new ones with /headshot.",
+    "originals_gone": "These have been deleted. I can make new ones: tap Again.",
+    "shoot_unknown": "I no longer have these headshots. Ask for new ones with /headshot.",
     "adapter_expired": (
         "Your model was deleted, because you had not used it for {days} days. Send selfies for a new one."
     ),
@@ -49,13 +52,13 @@ SENTENCES = {
     "notice_headshots": "The headshots will come to our private chat.",
     "notice_news": "{name}, there is news for you. Only you can open it.",
     "group_offer": (
-        "Headshots that you ask for in a group come to you alone. Shall I show them in that group instead?"
+        "Headshots that you ask for in the group come to you alone. Shall I show them in the group instead?"
     ),
     "group_allowed": (
-        "Headshots that you ask for in that group are shown there from now on. /status takes it back."
+        "Headshots that you ask for in the group will be shown there from now on. To stop it, see /status."
     ),
-    "group_forbidden": "Headshots that you ask for in groups come to you alone again.",
-    "group_not_this": "That only makes sense for a group. Ask for /headshot there first.",
+    "group_forbidden": "Headshots that you ask for in groups will come to you alone again.",
+    "group_not_this": "That only makes sense for a group. Write /headshot there first.",
     # cancelling
     "nothing_running": "Nothing is running that I could stop.",
     "cancel_choose": "What shall I stop?",
@@ -63,15 +66,15 @@ SENTENCES = {
         "The training is stopped. Your selfies are still here, so you can start again at any time."
     ),
     "shoot_cancelled": "Stopped: {wish}.",
-    "cancel_gone": "That is over already. Nothing to stop.",
+    "cancel_gone": "That is over already: there is nothing to stop.",
     # privacy
     "export_coming": "I am putting together all that is stored about you. It comes as a ZIP file.",
-    "delete_kept": "Nothing is deleted. All is as it was.",
+    "delete_kept": "Nothing was deleted. All is as it was.",
     # everything else
     "sorry": (
         "Something went wrong on our side, and I could not deal with that. Please try once more. "
-        "If it stays so, tell the people who run this studio."
+        "If it happens again, tell the people who run this studio."
     ),
     "unknown_command": "I do not know the command {typed}. /help lists what I can do.",
-    "old_button": "That button is from an older message and does nothing any more.",
+    "old_button": "That button is from an older message and no longer does anything.",
 }

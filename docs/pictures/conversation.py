@@ -3,8 +3,8 @@
 Needs what the tests need (`make test` installs it); run it in the project's folder. Likeness runs for real,
 with its small base, against the tests' Telegram server, and one person walks through it: a few minutes. The
 conversation is kept in FOLDER, if one is named, and then drawn again without being played again. Each message
-is there as it reads in the end, the one with the progress also as it reads on the way. The photos stand
-together, and the buttons that the person taps are dark.
+is there as it reads in the end, one with a button that the person taps as it reads then, and the one with the
+progress also as it reads on the way. The photos stand together, and the buttons that are tapped are dark.
 """
 
 import asyncio
@@ -47,11 +47,15 @@ async def play(folder: Path) -> None:
         await studio.start()
         try:
             await person.text("/start")
-            await person.press("consent_yes", await person.wait_for(has_button("consent_yes"), timeout=60))
+            consent = await person.wait_for(has_button("consent_yes"), timeout=60)
+            tapped = await people.call("messages", chat_id=person.id)
+            await person.press("consent_yes", consent)
             await person.wait_for("send me selfies")
             await person.album(photos[:10])  # Telegram's apps split them at ten
             await person.album(photos[10:])
             await person.wait_for(f"{len(photos)} of {len(photos)} good", timeout=300)
+            await studio.wait_for(studio.quiet, "every verdict to be out")
+            tapped += (await people.call("messages", chat_id=person.id))[len(tapped) :]
             await person.press("train")
             await person.wait_for("▓" * 8, timeout=1200)  # of 12 cells
             during = await people.call("messages", chat_id=person.id)
@@ -64,12 +68,14 @@ async def play(folder: Path) -> None:
             await studio.stop()
         for file in [message["photo"][-1]["file_id"] for message in after if "photo" in message]:
             (folder / f"{file}.jpg").write_bytes(await people.file(file))
-        (folder / KEPT).write_text(json.dumps([during, after], indent=1))
+        (folder / KEPT).write_text(json.dumps([tapped, during, after], indent=1))
 
 
-def columns(during: list[Message], after: list[Message]) -> list[list[Message]]:
+def columns(tapped: list[Message], during: list[Message], after: list[Message]) -> list[list[Message]]:
     """The messages of each phone: to the photos, to the end of the training, and the rest."""
-    photos, words = ([each for each in during if ("photo" in each) is wanted] for wanted in (True, False))
+    then = {message["message_id"]: message for message in tapped}
+    seen = [then.get(message["message_id"], message) for message in during]
+    photos, words = ([each for each in seen if ("photo" in each) is wanted] for wanted in (True, False))
     news = [message for message in after if message not in during]
     judged = next(n for n, message in enumerate(words) if message["text"].startswith("Your selfies"))
     asked = next(n for n, message in enumerate(news) if message["text"].startswith("/headshot"))

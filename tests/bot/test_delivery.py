@@ -30,7 +30,7 @@ def put(database: Database, clock: FixedClock, blobs: FolderBlobs) -> Put:
     count = iter(range(1000))
 
     async def put(text: str, who: str = "ann", to: Place | None = None, **values: Any) -> None:
-        chat = to or place(who)
+        chat, below_after = to or place(who), values.pop("below_after", None)
         row = OutboxRow(
             key=values.pop("key", "") or f"k{next(count)}",
             platform="fake",
@@ -44,8 +44,10 @@ def put(database: Database, clock: FixedClock, blobs: FolderBlobs) -> Put:
         )
         for blob in row.blobs:
             blobs.put(blob, f"bytes of {blob}".encode())
-        show = outbox.show_card if row.kind == "card" else outbox.promise
-        await database.run(lambda session: show(session, row))
+        if row.kind == "card":
+            await database.run(lambda session: outbox.show_card(session, row, below_after))
+        else:
+            await database.run(lambda session: outbox.promise(session, row))
 
     return put
 
@@ -289,8 +291,75 @@ async def test_a_card_whose_message_is_gone_or_far_up_is_sent_anew(
     clock.pass_(CARD_FRESH_SECONDS + 1)
     await put("three", kind="card", key="card")
     await settle(delivery)
-    edits = [(item.text, item.edit) for (item,) in platform.sent]
-    assert edits == [("one", None), ("two", None), ("three", None)]
+    edits = [(item.text, item.edit, item.replaces) for (item,) in platform.sent]
+    assert edits == [("one", None, ""), ("two", None, ""), ("three", None, "m2.0")]
+
+
+Move = Callable[..., Any]
+
+
+@pytest.fixture
+def move(put: Put) -> Move:
+    """Promise a card that goes below what was said, after two seconds without another move."""
+
+    async def move(text: str, **values: Any) -> None:
+        await put(text, kind="card", key="card", below_after=2.0, **values)
+
+    return move
+
+
+async def test_photos_in_a_row_move_their_card_once(
+    delivery: Delivery, platform: FakePlatform, clock: FixedClock, put: Put, move: Move
+) -> None:
+    await move("1 photo")
+    assert await settle(delivery) == 1  # the first one is answered at once
+    for number in range(2, 16):
+        clock.pass_(1.0)
+        await move(f"{number} photos")
+        assert await settle(delivery) == 0
+    await put("15 photos, 1 is good", kind="card", key="card")
+    clock.pass_(1.9)
+    assert await settle(delivery) == 0  # news do not hasten it
+    clock.pass_(0.2)
+    assert await settle(delivery) == 1
+    await put("15 photos, 2 are good", kind="card", key="card")
+    await settle(delivery)
+    told = [(item.text, item.edit, item.replaces) for (item,) in platform.sent]
+    assert told == [
+        ("1 photo", None, ""),
+        ("15 photos, 1 is good", None, "m1.0"),
+        ("15 photos, 2 are good", "m2.0", ""),
+    ]
+
+
+async def test_a_card_that_is_asked_for_comes_down_at_once_as_it_is(
+    delivery: Delivery, platform: FakePlatform, put: Put, move: Move
+) -> None:
+    platform.limited(edit_interval_seconds=3.0)  # a new message is no edit
+    await move("1 photo")
+    await settle(delivery)
+    await put("1 photo", kind="card", key="card", below_after=0.0)
+    await move("1 photo", reply={"token": "t"})  # a form's answer is awaited
+    assert await settle(delivery) == 1
+    assert [(item.edit, item.replaces) for (item,) in platform.sent] == [(None, ""), (None, "m1.0")]
+
+
+async def test_a_card_that_is_being_sent_moves_after_it(
+    delivery: Delivery, platform: FakePlatform, clock: FixedClock, move: Move
+) -> None:
+    gate = platform.hold["ann"] = asyncio.Event()
+    await move("1 photo")
+    sending = asyncio.create_task(delivery.drain())
+    await until(lambda: platform.attempts, sending)
+    await move("2 photos")
+    gate.set()
+    await sending
+    clock.pass_(2.1)
+    await settle(delivery)
+    assert [(item.text, item.edit, item.replaces) for (item,) in platform.sent] == [
+        ("1 photo", None, ""),
+        ("2 photos", None, "m1.0"),
+    ]
 
 
 async def test_a_missing_picture_is_given_up_and_the_rest_goes_on(

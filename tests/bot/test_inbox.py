@@ -12,7 +12,7 @@ from bot.conversation.types import Rules, ShootFinished, TrainingFinished, Verdi
 from bot.delivery import Delivery
 from bot.errors import ServiceUnavailable
 from bot.inbox import ATTEMPTS_MAX, Inbox
-from bot.store import people
+from bot.store import outbox, people
 from bot.store.blobs import FolderBlobs
 from bot.store.database import Database
 from bot.store.models import (
@@ -56,16 +56,23 @@ class Chat:
         await self.inbox.drain()
         self.clock.pass_(1)
 
+    async def press(self, action: str, who: str = "ann") -> None:
+        """The newest button of that action."""
+        rows = sorted(await self.rows(OutboxRow), key=lambda row: row.id)
+        shown = [each for row in rows if row.user_id == who for line in row.buttons for each in line]
+        (*_, argument) = [each["argument"] for each in shown if each["action"] == action]
+        await self.happens("choice", who, action=action, argument=argument)
+
     async def agree(self, who: str = "ann") -> None:
         await self.happens("start", who)
-        await self.happens("choice", who, action="consent_yes")
+        await self.press("consent_yes", who)
 
     async def ready(self, who: str = "ann") -> str:
         """Up to a trained adapter; its id."""
         await self.agree(who)
         await self.happens("photo", who, files=[f"{who}1"])
         await self.judge(who)
-        await self.happens("choice", who, action="train")
+        await self.press("train", who)
         (adapter,) = [row for row in await self.rows(AdapterRow) if row.person_id == f"fake:{who}"]
         await self.report(who, "trained", TrainingFinished(adapter.id, 10.0, "good"))
         return adapter.id
@@ -192,9 +199,27 @@ async def test_headshots_become_an_item_each(chat: Chat, database: Database) -> 
     await chat.happens("choice", action="cancel", argument=shoot.id)  # too late: it is done
 
 
+async def test_photos_move_the_card_and_verdicts_do_not(chat: Chat) -> None:
+    await chat.agree()
+    await chat.happens("photo", files=["a"])
+    (card,) = [row for row in await chat.rows(OutboxRow) if row.text.startswith("Your selfies")]
+    assert (card.version, card.moved_version) == (1, 0)  # it is not out yet
+
+    def out(session: Any) -> None:
+        outbox.begin(session, ids=[card.id], now=chat.clock())
+        outbox.sent(session, id=card.id, version=1, message="m1", now=chat.clock())
+
+    await chat.database.run(out)
+    await chat.happens("photo", files=["b"])
+    await chat.judge("ann")
+    (card,) = [row for row in await chat.rows(OutboxRow) if row.text.startswith("Your selfies")]
+    assert (card.version, card.moved_version, card.sent_version) == (3, 2, 1)
+    assert card.not_before > card.created_at
+
+
 async def test_one_persons_events_stay_in_order_among_many(chat: Chat) -> None:
     people_ = [f"p{number}" for number in range(20)]
-    for turn in ("start", "text", "text"):
+    for turn in ("text", "text", "text"):
         for who in people_:
             chat.count += 1
             await chat.accept(update(f"{chat.count}", turn, who=who, text="hello"))

@@ -13,15 +13,15 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(240)]
 
 BEFORE_CONSENT = ("/headshot linkedin", "/train", "/selfies")
 BAD_PHOTOS = {
-    "the file is empty": b"",
+    "an empty file": b"",
     "too many pixels": png_bomb(),
     "more than one face": as_bytes(group_photo()),
     "I see no face": as_bytes(landscape()),
-    "looks like a drawing": as_bytes(cartoon(), "PNG"),
-    "the file is damaged": as_bytes(selfie(3))[:20_000],
-    "it moves": as_bytes(selfie(4), "WEBP", save_all=True, append_images=[selfie(5)], duration=99),
+    "like a drawing": as_bytes(cartoon(), "PNG"),
+    "a damaged file": as_bytes(selfie(3))[:20_000],
+    "a moving picture": as_bytes(selfie(4), "WEBP", save_all=True, append_images=[selfie(5)], duration=99),
     "I cannot read this kind of file": b"%PDF-1.7 in disguise",
-    "the picture is too small": as_bytes(selfie(6).resize((90, 90))),
+    "too few pixels": as_bytes(selfie(6).resize((90, 90))),
 }
 ODD_WORDS = {
     "/headshot zzqx": "do not know the style ⁨zzqx⁩. Did you mean",
@@ -72,7 +72,7 @@ async def before_consent(installation: Installation, person: Person) -> None:
             lambda message, said=said: message.id > said and has_button("consent_yes")(message), timeout=60
         )
     await person.photo(selfies()[0])
-    await person.wait_for("did not keep", timeout=30)
+    await person.wait_for("keep no photo", timeout=30)
     await installation.wait_for(installation.quiet, "everything to be out")
     assert installation.count("photo", "1") == 0
 
@@ -105,7 +105,7 @@ async def second_training_and_deletion(installation: Installation, person: Perso
         lambda: installation.count("job", "kind = 'train' AND state = 'running'"), "the training"
     )
     await answered(person, "/train", "One training at a time")
-    await answered(person, "/deleteme", "What is being made now is stopped")
+    await answered(person, "/deleteme", "What is being made now will be stopped")
     await person.press("forget_yes", await person.wait_for(has_button("forget_yes")))
     await person.wait_for("1 in the making, stopped", timeout=30)
     await installation.wait_for(installation.quiet, "everything to be out")

@@ -63,4 +63,4 @@ async def test_what_is_written_in_direct_messages_is_answered_there(people: Disc
     await ada.write("hello")
     await ada.wait_for("/start")
     await ada.write("here I am", photos=photos(1))
-    await ada.wait_for("did not keep it")
+    await ada.wait_for("did not keep this one")

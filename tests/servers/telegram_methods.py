@@ -194,6 +194,16 @@ def edit_message_text(call: Call) -> Any:
     return message
 
 
+def edit_message_reply_markup(call: Call) -> Any:
+    chat, markup = _chat(call), _markup(call)
+    message = call.world.find_message(chat["id"], int(call.params.get("message_id", 0)))
+    if message is None:
+        raise Refusal(400, "Bad Request: message to edit not found")
+    message.pop("reply_markup", None)
+    message.update(markup)
+    return message
+
+
 def delete_message(call: Call) -> Any:
     chat = _chat(call)
     message = call.world.find_message(chat["id"], int(call.params.get("message_id", 0)))
@@ -267,6 +277,7 @@ METHODS: dict[str, Callable[[Call], Any]] = {
         "sendDocument": send_document,
         "sendMediaGroup": send_media_group,
         "editMessageText": edit_message_text,
+        "editMessageReplyMarkup": edit_message_reply_markup,
         "deleteMessage": delete_message,
         "answerCallbackQuery": answer_callback_query,
         "getFile": get_file,

@@ -46,6 +46,8 @@ class Sender:
             raise SendImpossible("not an album")
         try:
             receipt = await self._edited(head, parts) or await self._posted(head, parts)
+            if head.replaces:
+                await self._delete(head.replaces)
         except FAULTS as error:
             raise send_error(error) from None
         lasting = len(parts) == 1 and not parts[0].files

@@ -69,7 +69,10 @@ class Sender:
             return [await self._walk(item.nonce, _pictures(chat, item, buttons))]
         if item.edit and await _edited(chat, item, buttons):
             return [Receipt(item.edit)]
-        return [await self._walk(item.nonce, _text(chat, item.text, buttons))]
+        receipt = await self._walk(item.nonce, _text(chat, item.text, buttons))
+        if item.replaces:
+            await chat.take_away(int(item.replaces))
+        return [receipt]
 
     async def _walk(self, nonce: str, steps: Sequence[Step]) -> Receipt:
         """Take the steps that are left. Only an item of one message can be edited later."""
@@ -101,6 +104,14 @@ class _Chat:
         await self._bot.edit_message_text(
             text, self._id, message_id, reply_markup=buttons, link_preview_options=_NO_PREVIEW
         )
+
+    async def take_away(self, message_id: int) -> None:
+        """Delete a message, or its buttons where it is too old for that: worth a try, not a stop."""
+        with suppress(TelegramError):
+            try:
+                await self._bot.delete_message(self._id, message_id)
+            except BadRequest:
+                await self._bot.edit_message_reply_markup(self._id, message_id)
 
     async def picture(
         self, picture: Attachment, caption: str, buttons: InlineKeyboardMarkup | None

@@ -73,8 +73,11 @@ class Chat:
         name, _, argument = line.lstrip("/").partition(" ")
         return self.happens(Started(argument) if name == "start" else Command(name, argument), place)
 
-    def press(self, action: str, argument: object = "", place: Place | None = None) -> "Chat":
-        return self.happens(Choice(action, str(argument)), place)
+    def press(self, action: str, argument: object = None, place: Place | None = None) -> "Chat":
+        """A button; without an argument the newest one of that action."""
+        shown = [each for say in self.all(Say) for row in say.buttons for each in row]
+        newest = next((each.argument for each in reversed(shown) if each.action == action), "")
+        return self.happens(Choice(action, newest if argument is None else str(argument)), place)
 
     def say(self, text: str, place: Place | None = None) -> "Chat":
         return self.happens(Text(text), place)
@@ -145,6 +148,11 @@ class Chat:
         return [
             (each.action, each.argument) for say in self.now_all(Say) for row in say.buttons for each in row
         ]
+
+    @property
+    def actions(self) -> list[str]:
+        """Actions of this turn's buttons."""
+        return [action for action, _ in self.buttons]
 
     @property
     def labels(self) -> list[str]:

@@ -17,7 +17,7 @@ def test_one_thing_is_stopped_at_once() -> None:
 
 
 def test_of_several_the_person_chooses() -> None:
-    chat = Chat().ready().press("train").command("/headshot linkedin").command("/headshot office, smile")
+    chat = Chat().ready().command("/train").command("/headshot linkedin").command("/headshot office, smile")
     chat.command("/cancel")
     assert chat.now_all(CancelWork) == []
     assert chat.labels == ["The training", "LinkedIn", "Office, smile"]

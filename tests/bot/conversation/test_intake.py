@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.conversation.turn import SETTLE_SECONDS
 from bot.conversation.types import (
     DropSelfies,
     FileRef,
@@ -25,7 +26,7 @@ def test_an_album_is_one_card() -> None:
     for number in (4, 5):
         chat.send(number)
     chat.judge()
-    assert {say.card for say in chat.all(Say)[2:]} == {"intake"}
+    assert {say.card for say in chat.all(Say)[3:]} == {"intake"}
     assert "Your selfies: 5 of 15 good" in chat.text
     assert "✅ 1-5" in chat.text
     assert "at least 3 more" in chat.text
@@ -44,15 +45,15 @@ def test_verdicts_say_what_to_do_instead() -> None:
     assert "🟡 2, 3: rather dark. Turn your face to a window" in chat.text
     assert ("use_anyway", "2") in chat.buttons
     assert ("use_anyway", "all") in chat.buttons
-    assert ("train", "") not in chat.buttons
+    assert "train" not in chat.actions
 
 
 def test_a_doubtful_photo_can_be_used_anyway_and_counts() -> None:
     chat = Chat().agreed().send(*range(1, 9)).judge(Verdict.DOUBTFUL, "blurred", last=2).judge()
-    assert ("train", "") not in chat.buttons
+    assert "train" not in chat.actions
     chat.press("use_anyway", 7).press("use_anyway", 8)
     assert "8 of 15 good" in chat.text
-    assert ("train", "") in chat.buttons
+    assert "train" in chat.actions
     assert chat.press("use_anyway", 8).said == ["selfie_not_doubtful"]
 
 
@@ -70,7 +71,7 @@ def test_a_refused_photo_cannot_be_forced() -> None:
 def test_a_later_look_may_change_an_earlier_verdict() -> None:
     chat = Chat().agreed().send(1, 2).judge()
     chat.happens(SelfiesJudged((SelfieJudged(chat.state.selfies[0].id, Verdict.REFUSED, ("someone_else",)),)))
-    assert "❌ 1: it looks like somebody else" in chat.text
+    assert "❌ 1: perhaps somebody else" in chat.text
 
 
 def test_verdicts_on_unknown_photos_and_the_same_verdict_twice_say_nothing() -> None:
@@ -83,7 +84,7 @@ def test_verdicts_on_unknown_photos_and_the_same_verdict_twice_say_nothing() -> 
 def test_forty_photos_at_once_work_and_what_is_too_many_is_said() -> None:
     chat = Chat().agreed().send(*range(1, 41))
     assert len(chat.now_all(KeepSelfie)) == 25
-    assert "25 are plenty: 15 more I did not take" in chat.text
+    assert "I take at most 25: 15 photos left out" in chat.text
     assert len(chat.now_all(Say)) == 1
 
 
@@ -108,7 +109,7 @@ def test_a_file_that_is_too_large_is_not_even_fetched() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("gone", "it did not arrive"), ("too_large", "the file is too large"), ("?", "did not arrive")],
+    [("gone", "lost on the way"), ("too_large", "too large a file"), ("?", "lost on the way")],
 )
 def test_a_lost_photo_is_said(reason: str, words: str) -> None:
     chat = Chat().agreed().send(1)
@@ -155,17 +156,28 @@ def test_a_photo_can_be_taken_out() -> None:
     assert chat.send(1).now_all(KeepSelfie)[0].number == 3
 
 
-def test_a_new_card_is_begun_when_the_old_one_has_scrolled_away() -> None:
-    chat = Chat().agreed().send(1)
+def test_the_card_goes_below_new_photos_and_stays_there_for_their_verdicts() -> None:
+    chat = Chat().agreed()
+    (card,) = chat.send(1).now_all(Say)
+    assert (card.card, card.below_after) == ("intake", SETTLE_SECONDS)
+    (card,) = chat.judge().now_all(Say)
+    assert (card.card, card.below_after) == ("intake", None)
+
+
+def test_what_was_not_taken_is_told_anew_after_a_while() -> None:
+    chat = Chat().agreed().send(1).send(1)
+    assert "1 photo came a second time" in chat.text
     chat.now += 3600
-    assert [say.card for say in chat.send(2).now_all(Say)] == ["intake:2"]
-    assert [say.card for say in chat.judge().now_all(Say)] == ["intake:2"]
+    assert "a second time" not in chat.send(2).text
 
 
-def test_selfies_shows_the_card_again_at_the_bottom() -> None:
+def test_selfies_shows_the_card_again_at_the_bottom_and_at_once() -> None:
     chat = Chat().agreed().send(1).judge().command("/selfies")
-    assert chat.said == ["intake"]
-    assert chat.now_all(Say)[0].card == ""
+    (card,) = chat.now_all(Say)
+    assert (card.key, card.card, card.below_after) == ("intake", "intake", 0.0)
+    chat.command("/selfies", GROUP)
+    assert chat.said == ["intake", "notice_private"]
+    assert chat.now_all(Say)[0].to.private
 
 
 def test_selfies_of_a_training_are_gone_some_time_after_it() -> None:

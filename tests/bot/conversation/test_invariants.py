@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.conversation.machine import CHOICES, COMMANDS, advance, new_state
+from bot.conversation.standing import next_training
+from bot.conversation.turn import Turn
 from bot.conversation.types import (
     Blocked,
     Choice,
@@ -55,6 +57,7 @@ FROM_ENGINE = (
     ShootFailed,
 )
 
+NEXT_TRAINING = "what a button for the next training carries"
 numbers = st.integers(0, 6).map(str)
 words = st.one_of(
     st.sampled_from(
@@ -70,7 +73,8 @@ person_events = st.one_of(
     st.builds(Started, st.sampled_from(["", "selfies", "group_-100", "group_", "\u202e"])),
     st.builds(Command, st.sampled_from([*COMMANDS, "foo"]), words),
     st.tuples(st.sampled_from([*CHOICES, "gone"]), st.one_of(subjects, numbers, words)),
-    st.builds(Choice, st.sampled_from(["consent_yes", "consent_yes", "train", "train_anyway", "forget_yes"])),
+    st.builds(Choice, st.just("consent_yes"), st.just("1")),
+    st.sampled_from(["train", "train_anyway", "forget_yes"]).map(lambda action: (action, NEXT_TRAINING)),
     st.lists(photos, min_size=1, max_size=6).map(lambda chosen: PhotosSent(tuple(chosen))),
     st.builds(Text, words),
     st.builds(OtherSent, st.sampled_from(["pdf", "sticker", "what"])),
@@ -98,10 +102,10 @@ steps = st.lists(
 # Most journeys begin so; without it few random ones would get past consent.
 PROLOGUE: list[Any] = [
     (Started(), (HOME, False), 1.0),
-    (Choice("consent_yes"), (HOME, False), 1.0),
+    (Choice("consent_yes", "1"), (HOME, False), 1.0),
     (PhotosSent(tuple(FileRef(f"file-{n}", {}, 10) for n in range(3))), (HOME, False), 1.0),
     (("judge", Verdict.ACCEPTED, ""), (HOME, False), 1.0),
-    (Choice("train"), (HOME, False), 1.0),
+    (("train", NEXT_TRAINING), (HOME, False), 1.0),
     (("trained", 0, ""), (HOME, False), 1.0),
     (Command("headshot", "linkedin"), (HOME, False), 1.0),
     (("shot", 0, ""), (HOME, False), 1.0),
@@ -125,6 +129,8 @@ class World:
             return drawn
         if len(drawn) == 2:
             action, argument = drawn
+            if argument == NEXT_TRAINING:
+                return Choice(action, self.next_training())
             if isinstance(argument, int):
                 argument = pick([*self.shoots, *self.adapters, "-100"], argument)
             return Choice(action, argument)
@@ -145,6 +151,9 @@ class World:
                 shoot = pick(self.shoots, what)
                 return ShootFinished(shoot, (f"{shoot}.0", f"{shoot}.1"))
         return ShootFailed(pick(self.shoots, what), detail)
+
+    def next_training(self) -> str:
+        return next_training(Turn(self.state, Incoming(ANNA, HOME, Started()), self.now, RULES, STYLES))
 
     def take(self, drawn: Any, where: tuple[Place, bool], seconds: float) -> None:
         self.now += seconds
@@ -262,8 +271,6 @@ def test_nothing_is_kept_of_somebody_who_never_agreed(drawn: list[Any]) -> None:
     world = World()
     for what, where, seconds in drawn:
         event = world.event(what)
-        if event == Choice("consent_yes"):
-            continue
         if isinstance(event, Choice) and event.action == "consent_yes":
             continue
         world.take(event if not isinstance(what, tuple) else what, where, seconds)
@@ -295,7 +302,7 @@ class Walker(World):
         self.random = Random(seed)
         # Every fourth person never opens a private chat: a Discord server is all they know.
         self.places = PLACES if seed % 4 else [(GROUP, True)]
-        self.offered: list[Choice] = [Choice("consent_yes")]
+        self.offered: list[Choice] = [Choice("consent_yes", "1")]
         self.seen: Counter[str] = Counter()
 
     def check_said(self, effects: tuple[Effect, ...], after: State) -> None:

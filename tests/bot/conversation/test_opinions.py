@@ -73,5 +73,7 @@ def test_in_a_group_it_stays_between_us() -> None:
 def test_what_could_not_be_reached_is_said() -> None:
     chat = Chat().ready().command("/headshot linkedin")
     ids = tuple(f"{chat.shoot_id}.{n}" for n in range(4))
-    chat.happens(ShootFinished(chat.shoot_id, ids, 20.0, 12, 2, ("blurred", "unlike")))
-    assert "the best of 12, but 2 of them fall short: not quite sharp and less like you" in chat.text
+    chat.happens(ShootFinished(chat.shoot_id, ids, 20.0, 12, 3, ("blurred", "unlike")))
+    assert (
+        "The best 4 of 12; 1 of them is not quite sharp and looks less like you than it should." in chat.text
+    )

@@ -58,8 +58,8 @@ def test_deleting_asks_once_and_gives_a_receipt() -> None:
 
 
 def test_deleting_in_the_middle_of_a_training_stops_it_and_late_news_is_harmless() -> None:
-    chat = Chat().ready().command("/headshot linkedin").press("train").command("/deleteme")
-    assert "is stopped" in chat.text
+    chat = Chat().ready().command("/headshot linkedin").command("/train").command("/deleteme")
+    assert "will be stopped" in chat.text
     adapter, shoot = chat.adapter_id, chat.shoot_id
     chat.press("forget_yes")
     assert chat.now_all(CancelWork) == [CancelWork(adapter), CancelWork(shoot)]
@@ -81,7 +81,7 @@ def test_who_comes_back_is_a_stranger_with_other_ids() -> None:
 def test_thinking_better_of_it_keeps_everything() -> None:
     chat = Chat().ready().command("/deleteme").press("forget_no")
     assert chat.state.adapter
-    assert "Nothing is deleted" in chat.text
+    assert "Nothing was deleted" in chat.text
 
 
 def test_an_old_button_asks_once_more() -> None:

@@ -113,7 +113,7 @@ def test_in_an_open_group_they_are_shown_to_all() -> None:
     ("reason", "words"),
     [
         ("out_of_memory", "Ask for fewer at once"),
-        ("base_unusable", "must mend it"),
+        ("base_unusable", "must fix it"),
         ("cancelled", "You can ask again"),
         ("engine_failed", "Please try again"),
         ("never_heard_of", "Please try again"),

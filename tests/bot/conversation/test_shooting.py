@@ -28,7 +28,7 @@ def test_what_was_typed_is_made(typed: str, style: str, count: int) -> None:
 
 def test_words_that_are_not_understood_are_said_and_not_used() -> None:
     chat = Chat().ready().command("/headshot linkedin with a {subject} dragon")
-    assert "I did not understand \u2068subject\u2069 and \u2068dragon\u2069; I left it out" in chat.text
+    assert "I did not understand \u2068subject\u2069 and \u2068dragon\u2069; I left them out" in chat.text
     assert (
         chat.now_all(StartShoot)[0].prompt
         == Chat().ready().command("/headshot linkedin").all(StartShoot)[0].prompt
@@ -39,7 +39,7 @@ def test_too_many_at_once_become_as_many_as_there_may_be() -> None:
     chat = Chat().ready().command("/headshot linkedin 20")
     assert chat.now_all(StartShoot)[0].count == 8
     assert "Making 8 headshots" in chat.text
-    assert "At most 8 at once" in chat.text
+    assert "I make at most 8 at once" in chat.text
 
 
 def test_a_seed_is_kept_but_not_for_another_set() -> None:
@@ -83,7 +83,7 @@ def test_before_training_the_next_step_is_said() -> None:
     assert ("upload", "") in Chat().agreed().command("/headshot linkedin").buttons
     enough = Chat().enough().command("/headshot linkedin")
     assert "enough to train" in enough.text
-    assert ("train", "") in enough.buttons
+    assert "train" in enough.actions
     running = Chat().training().command("/headshot office")
     assert "Your model is being trained" in running.text
     assert running.all(StartShoot) == []

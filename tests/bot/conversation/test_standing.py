@@ -16,7 +16,7 @@ from tests.bot.conversation.chat import HOME, STYLES, Chat
         (Chat().enough(), Stage.ENOUGH, "train"),
         (Chat().training(), Stage.TRAINING, "cancel"),
         (Chat().ready(), Stage.READY, "style"),
-        (Chat().ready().press("train"), Stage.TRAINING, "cancel"),
+        (Chat().ready().command("/train"), Stage.TRAINING, "cancel"),
     ],
 )
 def test_stages_and_what_comes_next(chat: Chat, expected: Stage, first: str) -> None:

@@ -24,7 +24,44 @@ def test_training_starts_from_the_good_selfies_and_says_from_how_many() -> None:
     (start,) = chat.now_all(StartTraining)
     assert list(start.selfie_ids) == [selfie.id for selfie in chat.state.selfies[:9]]
     assert "from 9 selfies" in chat.text
-    assert chat.buttons == [("cancel", start.adapter_id)]
+    assert ("cancel", start.adapter_id) in chat.buttons
+
+
+def test_the_button_leaves_the_selfies_when_a_training_starts_and_comes_back_with_newer_ones() -> None:
+    chat = Chat().training()
+    card = chat.now_all(Say)[0]
+    assert card.card == "intake"
+    assert [each.action for row in card.buttons for each in row] == ["upload"]
+    assert "A training was started from the good ones." in chat.text
+    chat.send(20).judge()
+    assert "the newer ones are for the next one" in chat.text
+    assert chat.actions == ["upload"]
+    chat.happens(TrainingFinished(chat.adapter_id)).send(21).judge()
+    assert "train" in chat.actions
+
+
+def test_an_old_button_starts_nothing() -> None:
+    chat = Chat().enough()
+    (old,) = [argument for action, argument in chat.buttons if action == "train"]
+    chat.press("train", old).happens(TrainingFinished(chat.adapter_id))
+    for action in ("train", "train_anyway"):
+        for argument in (old, ""):
+            chat.press(action, argument)
+            assert chat.now_all(StartTraining) == []
+            assert chat.said == ["train_outdated"]
+    assert len(chat.press("train").now_all(StartTraining)) == 1  # the one below that answer
+
+
+def test_a_button_pressed_twice_starts_one_training() -> None:
+    chat = Chat().training()
+    assert chat.press("train", chat.adapter_id).said == ["training_runs"]
+
+
+def test_a_button_from_before_everything_was_deleted_starts_nothing() -> None:
+    chat = Chat().enough()
+    (old,) = [argument for action, argument in chat.buttons if action == "train"]
+    chat.command("/deleteme").press("forget_yes").enough().press("train", old)
+    assert chat.said == ["train_outdated"]
 
 
 def test_too_few_selfies_are_counted() -> None:
@@ -52,7 +89,7 @@ def test_a_second_training_while_one_runs_is_answered_with_progress_and_a_way_to
 
 def test_the_card_shows_place_stage_bar_and_time_left() -> None:
     chat = Chat().training()
-    card = chat.now_all(Say)[0].card
+    card = chat.now_all(Say)[-1].card
     assert (
         "2 trainings before yours"
         in chat.happens(TrainingProgressed(chat.adapter_id, "queued", ahead=2)).text
@@ -93,7 +130,7 @@ def test_the_end_is_a_new_message_with_styles() -> None:
         ("out_of_memory", "ran out of memory"),
         ("not_enough_selfies", "Send a few more"),
         ("cancelled", "stopped before the end"),
-        ("base_unusable", "must mend it"),
+        ("base_unusable", "must fix it"),
         ("engine_failed", "Please try again"),
         ("never_heard_of", "Please try again"),
     ],
@@ -103,7 +140,7 @@ def test_a_failure_says_why_keeps_the_selfies_and_costs_nothing(reason: str, wor
     chat.happens(TrainingFailed(chat.adapter_id, reason))
     assert words in chat.text
     assert "Your selfies are still here" in chat.text
-    assert ("train", "") in chat.buttons
+    assert "train" in chat.actions
     assert len(chat.press("train").now_all(StartTraining)) == 1
 
 
@@ -120,7 +157,7 @@ def test_cancelling_stops_it_and_late_news_of_it_is_harmless() -> None:
     adapter = chat.adapter_id
     chat.press("cancel", adapter)
     assert chat.now_all(CancelWork) == [CancelWork(adapter)]
-    assert ("train", "") in chat.buttons
+    assert "train" in chat.actions
     assert chat.happens(TrainingProgressed(adapter, "training", 0.9)).effects == ()
     assert chat.happens(TrainingFailed(adapter, "cancelled")).effects == ()
     assert chat.happens(TrainingFinished(adapter)).effects == (DropAdapter(adapter),)
@@ -135,7 +172,7 @@ def test_the_same_end_twice_is_said_once() -> None:
 def test_the_old_model_serves_until_the_new_one_is_ready() -> None:
     chat = Chat().ready()
     old = chat.adapter_id
-    chat.press("train")
+    chat.command("/train")
     assert "The model that you have stays in use until then" in chat.text
     assert chat.command("/headshot linkedin").said == ["shoot"]
     new = chat.adapter_id
@@ -148,7 +185,7 @@ def test_the_old_model_serves_until_the_new_one_is_ready() -> None:
 
 
 def test_a_failed_retraining_keeps_the_old_model() -> None:
-    chat = Chat().ready().press("train")
+    chat = Chat().ready().command("/train")
     chat.happens(TrainingFailed(chat.adapter_id, "engine_failed"))
     assert "The model that you had is still there" in chat.text
     assert chat.command("/headshot linkedin").said == ["shoot"]
@@ -156,8 +193,8 @@ def test_a_failed_retraining_keeps_the_old_model() -> None:
 
 def test_training_asked_for_in_a_group_is_spoken_of_in_private() -> None:
     chat = Chat().enough().command("/train", GROUP)
-    assert chat.said == ["training", "notice_private"]
-    assert chat.now_all(Say)[0].to.private
+    assert chat.said == ["intake", "training", "notice_private"]
+    assert all(say.to.private for say in chat.now_all(Say)[:2])
 
 
 def test_news_of_an_earlier_training_does_not_touch_the_one_that_runs() -> None:
@@ -178,7 +215,7 @@ def test_a_replaced_model_that_nothing_needs_is_deleted_at_once() -> None:
     old = chat.adapter_id
     chat.command("/headshot linkedin").shot()
     shoot = chat.shoot_id
-    chat.press("train")
+    chat.command("/train")
     chat.happens(TrainingFinished(chat.adapter_id))
     assert chat.now_all(DropAdapter) == [DropAdapter(old)]
     assert chat.press("originals", shoot).said == ["originals_gone"]  # they went with it
@@ -189,7 +226,7 @@ def test_a_weak_likeness_comes_with_what_would_help() -> None:
     chat = Chat().training()
     chat.happens(TrainingFinished(chat.adapter_id, 412.0, "weak", ("from_left", "daylight", "of_tomorrow")))
     assert "the likeness is weak" in chat.text
-    assert "• with your face turned a little to the left side of the picture" in chat.text
-    assert "• in daylight" in chat.text
+    assert "• selfies with your face turned a little to the left side of the picture" in chat.text
+    assert "• selfies in daylight" in chat.text
     assert "of_tomorrow" not in chat.text
     assert "%" not in chat.text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.conversation.types import KeepSelfie, RecordConsent
+from bot.conversation.types import KeepSelfie, RecordConsent, Say
 from tests.bot.conversation.chat import GROUP, RULES, Chat
 
 
@@ -12,9 +12,9 @@ def test_the_consent_card_says_what_where_how_long_and_how_to_take_it_back() -> 
     chat = Chat().command("/start")
     for words in ("measure the face", "train", "computer of this studio", "24 hours", "30 days", "/deleteme"):
         assert words in chat.text
-    for words in ("18 or older", "your own face", "marked as AI-made", "Do you agree?"):
+    for words in ("18 or older", "photos of yourself", "marked as AI-made", "Do you agree?"):
         assert words in chat.text
-    assert chat.buttons == [("consent_yes", ""), ("consent_no", "")]
+    assert chat.buttons == [("consent_yes", "1"), ("consent_no", "")]
 
 
 def test_agreeing_is_recorded_once_and_leads_to_the_selfies() -> None:
@@ -38,13 +38,41 @@ def test_agreeing_is_recorded_once_and_leads_to_the_selfies() -> None:
 def test_commands_before_consent_ask_for_it(do) -> None:
     chat = do(Chat())
     assert "I need your permission" in chat.text
-    assert ("consent_yes", "") in chat.buttons
+    assert ("consent_yes", "1") in chat.buttons
+
+
+def test_the_answered_card_keeps_its_promises_and_loses_its_buttons() -> None:
+    chat = Chat().command("/start")
+    (card,) = chat.now_all(Say)
+    assert card.below_after == 0.0
+    over = chat.press("consent_yes").now_all(Say)[0]
+    assert (over.card, over.below_after, over.buttons) == (card.card, None, ())
+    assert chat.text.startswith("You agreed ✓")
+    assert "24 hours after a training" in chat.text
+    assert "Do you agree?" not in chat.text
+    (over,) = Chat().command("/start").press("consent_no").now_all(Say)
+    assert (over.card, over.buttons) == (card.card, ())
+
+
+def test_a_yes_below_other_promises_is_no_consent() -> None:
+    for old in ("", "1"):
+        chat = Chat(replace(RULES, consent_version=2)).press("consent_yes", old)
+        assert chat.state.consent_version is None
+        assert chat.buttons == [("consent_yes", "2"), ("consent_no", "")]
+
+
+def test_a_no_to_newer_promises_says_how_to_delete_what_there_is() -> None:
+    chat = Chat().enough()
+    chat.rules = replace(RULES, consent_version=2)
+    chat.command("/train").press("consent_no")
+    assert "/deleteme" in chat.text
+    assert "keep nothing" not in chat.text
 
 
 def test_photos_before_consent_are_not_kept_and_that_is_said_in_one_card() -> None:
     chat = Chat().send(1, 2).send(3)
     assert chat.all(KeepSelfie) == []
-    assert "did not keep this photo" in chat.text
+    assert "keep no photo before I have your permission" in chat.text
     assert len({say.card for say in chat.history}) == 1
     assert chat.state.selfies == ()
 
@@ -65,7 +93,7 @@ def test_a_new_version_of_the_promise_is_asked_about_again() -> None:
     assert "What I promise has changed" in chat.text
     chat.press("consent_yes")
     assert chat.now_all(RecordConsent) == [RecordConsent(2)]
-    assert chat.press("train").said == ["training"]
+    assert chat.command("/train").said == ["intake", "training"]
 
 
 def test_links_lead_where_they_say() -> None:

@@ -203,7 +203,7 @@ def test_processes_that_start_together_migrate_once(kind: str, tmp_path: Path) -
         assert [process.exitcode for process in processes] == [0] * 4
         database = Database(url)
         database.migrate()  # again: nothing to do
-        assert asyncio.run(_versions(database)) == ["0002"]
+        assert asyncio.run(_versions(database)) == ["0003"]
         database.close()
 
 

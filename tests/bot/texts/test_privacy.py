@@ -37,7 +37,7 @@ def test_no_mark_is_promised_where_the_operator_switched_it_off() -> None:
 def test_the_receipt_counts() -> None:
     values = {"at": 0.0, "selfies": 1, "models": 0, "headshots": 2, "in_flight": 0}
     text = render("deleted", values)
-    assert "1 selfie and" in text
+    assert "1 selfie, with every measurement" in text
     assert "0 models" in text
     assert "in the making" not in text
     assert "1 in the making, stopped" in render("deleted", values | {"in_flight": 1})

@@ -11,7 +11,7 @@ def card(*selfies: tuple[int, str, str], **changed: Any) -> str:
     values = {
         "selfies": selfies,
         **{"min": 8, "wanted": 15, "max": 25, "max_mib": 20},
-        **{"training": False, "extra": 0, "too_large": 0, "repeated": 0},
+        **{"training": False, "for_next": False, "extra": 0, "too_large": 0, "repeated": 0},
     }
     return intake(values | changed)
 
@@ -49,15 +49,16 @@ def test_what_is_being_looked_at() -> None:
 
 
 def test_a_problem_nobody_knows_still_says_something() -> None:
-    assert "❌ 1: it cannot be used. Please send another one." in card((1, "refused", "new_in_this_release"))
+    assert "❌ 1: not usable. Please send another one." in card((1, "refused", "new_in_this_release"))
 
 
 def test_while_a_training_runs_the_photos_are_for_the_next_one() -> None:
-    assert "for the next one" in card(*good(9), training=True)
+    assert "for the next one" in card(*good(9), training=True, for_next=True)
+    assert card(*good(9), training=True).endswith("A training was started from the good ones.")
 
 
 def test_what_was_not_taken_is_said() -> None:
     text = card(*good(25), extra=15, too_large=2, repeated=1)
-    assert "15 more I did not take" in text
-    assert "2 photos came as a file over 20 MB" in text
+    assert "15 photos left out" in text
+    assert "2 photos came as files over 20 MB: send smaller copies" in text
     assert "1 photo came a second time" in text

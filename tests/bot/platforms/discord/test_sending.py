@@ -252,6 +252,20 @@ async def test_a_card_that_answers_a_command_comes_down_to_it(private: bool) -> 
         assert texts(await here.ada.messages(place)) == ["5 photos"]
 
 
+@pytest.mark.parametrize("private", [True, False])
+async def test_a_card_that_moves_takes_its_old_message_away(private: bool) -> None:
+    async with stage() as here:
+        place = "" if private else here.channel
+        card = (await here.platform.send([answer(await asked(here, private=private), "3 photos")]))[0]
+        second = await asked(here, private=private, number=2)
+        await here.platform.send([answer(second, "Fine")])
+        moved = (await here.platform.send([answer(second, "5 photos", replaces=card.message)]))[0]
+        assert texts(await here.ada.messages(place)) == ["Fine", "5 photos"]
+        await here.platform.send([answer(second, "6 photos", replaces=card.message)])  # gone: no matter
+        assert moved.message != card.message
+        assert texts(await here.ada.messages(place)) == ["Fine", "5 photos", "6 photos"]
+
+
 async def test_news_of_a_card_leave_the_waiting_line_to_the_answer() -> None:
     async with stage() as here:
         card = (await here.platform.send([answer(await asked(here), "10 %")]))[0]

@@ -231,6 +231,31 @@ async def test_an_edit_whose_answer_was_lost_does_not_double(bench: Bench) -> No
     assert [one.text for one in await ada.messages()] == ["20 %"]
 
 
+async def test_a_card_that_moves_is_there_before_its_old_message_goes(bench: Bench) -> None:
+    platform, people, ada = bench
+    (old,) = await platform.send([message(ada, "1 photo", buttons=row(("Go", "train", "")))])
+    await platform.send([message(ada, "2 photos", replaces=old.message)])
+    assert [one.text for one in await ada.messages()] == ["2 photos"]
+    assert await methods(people) == ["sendMessage", "sendMessage", "deleteMessage"]
+
+
+async def test_an_old_message_that_cannot_be_deleted_loses_its_buttons(bench: Bench) -> None:
+    platform, people, ada = bench
+    (old,) = await platform.send([message(ada, "1 photo", buttons=row(("Go", "train", "")))])
+    await people.fault("deleteMessage", description="Bad Request: message can't be deleted for everyone")
+    await platform.send([message(ada, "2 photos", replaces=old.message)])
+    assert [(one.text, one.buttons) for one in await ada.messages()] == [("1 photo", ()), ("2 photos", ())]
+
+
+async def test_a_card_moves_also_where_its_old_message_is_gone(bench: Bench) -> None:
+    platform, people, ada = bench
+    (new,) = await platform.send([message(ada, "2 photos", replaces="4711")])
+    assert new.message
+    await people.throttle("deleteMessage", 30)
+    await platform.send([message(ada, "3 photos", replaces=new.message)])
+    assert [one.text for one in await ada.messages()] == ["2 photos", "3 photos"]
+
+
 # ---------------------------------------------------------------- groups
 
 
