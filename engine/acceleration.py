@@ -8,6 +8,7 @@ on disk for the next start.
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from engine.attention import Attention, choose, on_gpu
 from engine.crops import bucket
 from engine.generator import Frame
 from engine.lora import Adapter, AdapterInfo
+from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base
 from engine.presets import Recipe
 from engine.resources import Resources
@@ -127,13 +129,11 @@ class Acceleration:
         picture, look = settings.picture_px, settings.resolution_px
         adapter, training = (self._adapter(dtype) for dtype in (resources.base.dtype, torch.float32))
         with torch.no_grad():
-            with holder.holding(adapter):
-                for _ in range(WARM_CALLS):
-                    _ask(drawing, picture, picture, _batch_size(picture), settings.guidance)
+            for _ in range(WARM_CALLS):
+                _ask(drawing, holder, adapter, picture, picture, _batch_size(picture), settings.guidance)
             # Looks at an adapter in training are drawn with the branch.
-            with resources.slot.holding(training):
-                batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
-                _ask(resources.base, look, look, batch, settings.guidance)
+            batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
+            _ask(resources.base, resources.slot, training, look, look, batch, settings.guidance)
         if not self._trains(training) and self.distrust_attention():
             self._trains(training)
         resources.forget(WARM_UP.adapter_id)
@@ -141,13 +141,17 @@ class Acceleration:
     def _trains(self, adapter: Adapter) -> bool:
         """Whether every gradient is finite."""
         finite = True
-        for width_px, height_px in self._training_shapes():
+
+        def look_at_gradients(made: Tensor) -> None:
+            nonlocal finite
+            made.float().square().mean().backward()  # type: ignore[no-untyped-call]
+            found = [each.grad for each in self._resources.slot.parameters]
+            finite &= all(bool(torch.isfinite(each).all()) for each in found if each is not None)
+
+        base, slot, guidance = self._resources.base, self._resources.slot, self._recipe.guidance
+        for side_px in self._training_shapes():
             for _ in range(WARM_CALLS):
-                with self._resources.slot.holding(adapter):
-                    made = _ask(self._resources.base, width_px, height_px, 1, self._recipe.guidance)
-                    made.float().square().mean().backward()  # type: ignore[no-untyped-call]
-                    found = [each.grad for each in self._resources.slot.parameters]
-                    finite &= all(bool(torch.isfinite(each).all()) for each in found if each is not None)
+                _ask(base, slot, adapter, *side_px, 1, guidance, look_at_gradients)
         return finite
 
     def _training_shapes(self) -> list[tuple[int, int]]:
@@ -171,13 +175,17 @@ def _compile(resources: Resources, backend: str) -> None:
     resources.base.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
 
 
-def _ask(base: Base, width_px: int, height_px: int, batch: int, guidance: float) -> Tensor:
-    """Of grey, as a shoot or a training does."""
+def _ask(
+    base: Base, holder: Holder, adapter: Adapter, width_px: int, height_px: int, batch: int, guidance: float,
+    take: Callable[[Tensor], None] = lambda made: None,
+) -> None:  # fmt: skip
+    """Of grey, as a shoot or a training does: what is said is encoded before the adapter is there."""
     text = base.encode_text("warm-up")
     tokens = Frame(height_px, width_px, 1, 1.0).tokens
     latents = torch.zeros(batch, tokens, base.transformer.config.in_channels, device=base.device)
     rows, columns = height_px // VAE_FACTOR, width_px // VAE_FACTOR
-    return base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, guidance)
+    with holder.holding(adapter):
+        take(base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, guidance))
 
 
 def _batch_size(side_px: int) -> int:

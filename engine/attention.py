@@ -6,8 +6,8 @@ several, and a training that diverges with it goes on with the next best (`engin
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,28 +37,24 @@ class Attention:
     training: str | None = None
     drawing: str | None = None
 
-    @contextmanager
-    def while_drawing(self) -> Iterator[None]:
+    def while_drawing(self) -> AbstractContextManager[object]:
         """Without gradients alone."""
-        if self.drawing is None:
-            yield
-            return
-        with sdpa_kernel(KERNELS[self.drawing]):
-            yield
+        return _first(self.drawing)
 
-    @contextmanager
-    def while_training(self) -> Iterator[None]:
-        """And for whatever else is asked. The safe ones come after it: an autoencoder's wide heads need
-        them."""
-        if self.training is None:
-            yield
-            return
-        with sdpa_kernel([KERNELS[self.training], *SAFE.values()], set_priority=True):
-            yield
+    def while_training(self) -> AbstractContextManager[object]:
+        """And for whatever else is asked."""
+        return _first(self.training)
 
     def without_cudnn(self) -> "Attention":
         """What trains where cuDNN's kernel is not to be trusted."""
         return replace(self, training="flash") if self.training == "cudnn" else self
+
+
+def _first(name: str | None) -> AbstractContextManager[object]:
+    """That kernel. The safe ones come after it: masks and an autoencoder's wide heads need them."""
+    if name is None:
+        return nullcontext()
+    return sdpa_kernel([KERNELS[name], *SAFE.values()], set_priority=True)
 
 
 def choose(

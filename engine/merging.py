@@ -13,6 +13,7 @@ For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ from engine.recording import Recorder
 
 if TYPE_CHECKING:
     from engine.merge_kernel import Merger
+
+
+log = logging.getLogger(__name__)
+
+ALIGN_BYTES = 16
 
 
 class Holder(Protocol):
@@ -70,9 +76,10 @@ class Serving:
         self._places = _placed(twin, slot.linears, fuse, float8)
         self._at_once, self._one_by_one = _parted(self._places, base.device)
         self._merger: Merger | None = None  # of those at once; knows addresses, and lives while they stay
+        self._proven, self._distrusted = set[int](), set[int]()  # ranks that the kernel is right for, or not
         self._held: Adapter | None = None
         self.released = False
-        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # while it is asked
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext  # while it is asked
         self.base = RecordedBase.of(base, twin, recorder)
         self.merges = 0
         self._restore()
@@ -116,10 +123,28 @@ class Serving:
             from engine.merge_kernel import Merger
 
             self._merger = Merger([(place.pristine, _rows(place)) for place in self._at_once])
-        if self._merger is None or not self._merger.takes(adapter.info.rank):
+        rank = adapter.info.rank
+        if self._merger is None or rank in self._distrusted or not self._merger.takes(rank):
             return False
-        self._merger.merge([_halves(adapter, place) for place in self._at_once])
-        return True
+        halves = [_halves(adapter, place) for place in self._at_once]
+        self._merger.merge(halves)
+        return rank in self._proven or self._is_right(rank, halves)
+
+    def _is_right(self, rank: int, halves: list[tuple[Tensor, Tensor]]) -> bool:
+        """Once for each rank, of every weight: what a compiler made of the kernel could give somebody another
+        face."""
+        from engine.merge_kernel import rounding_error
+
+        pairs = zip(self._at_once, halves, strict=True)
+        errors = [rounding_error(_rows(each), each.pristine, *half) for each, half in pairs]
+        right = all(error <= 1 for error in errors)  # NaN is no number that is less
+        (self._proven if right else self._distrusted).add(rank)
+        if not right:
+            log.error(
+                "merge_kernel_is_wrong",
+                extra={"rank": rank, "errors": len([e for e in errors if not e <= 1])},
+            )
+        return right
 
     def _allocate(self) -> None:
         self.released = False
@@ -164,7 +189,12 @@ def has_kernel(device: torch.device) -> bool:
 def _halves(adapter: Adapter, place: _Place) -> tuple[Tensor, Tensor]:
     """up and down, rounded as the base would round a branch's weights; the sum is rounded once."""
     up, down = (adapter.tensors[f"{place.name}.lora_{half}"] for half in "BA")
-    return up.to(place.pristine.dtype).contiguous(), down.to(place.pristine.dtype).contiguous()
+    return _plain(up.to(place.pristine.dtype)), _plain(down.to(place.pristine.dtype))
+
+
+def _plain(half: Tensor) -> Tensor:
+    """As the kernel reads it."""
+    return half.contiguous() if half.data_ptr() % ALIGN_BYTES == 0 else half.clone()
 
 
 def _write(place: _Place, up: Tensor, down: Tensor) -> None:

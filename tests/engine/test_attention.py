@@ -76,27 +76,38 @@ def test_without_a_choice_nothing_is_changed() -> None:
         assert torch.backends.cuda.flash_sdp_enabled() == before
 
 
-def test_the_choice_for_drawing_ends_with_it() -> None:
-    before = torch.backends.cuda.flash_sdp_enabled()
-    with Attention(drawing="math").while_drawing():
-        assert not torch.backends.cuda.flash_sdp_enabled()
-    assert torch.backends.cuda.flash_sdp_enabled() == before
-
-
 @pytest.mark.parametrize("name", ["cudnn", "flash", "efficient", "math"])
-def test_in_training_the_chosen_one_goes_first_and_the_safe_ones_follow(name: str) -> None:
-    before = torch._C._get_sdp_priority_order(), torch.backends.cuda.cudnn_sdp_enabled()
-    with Attention(training=name).while_training():
-        order = torch._C._get_sdp_priority_order()
+@pytest.mark.parametrize("what", ["training", "drawing"])
+def test_the_chosen_one_goes_first_and_the_safe_ones_follow(name: str, what: str) -> None:
+    def now() -> tuple[list[int], bool]:
+        return list(torch._C._get_sdp_priority_order()), torch.backends.cuda.cudnn_sdp_enabled()
+
+    before = now()
+    with getattr(Attention(**{what: name}), f"while_{what}")():
+        order, cudnn = now()
         assert order[0] == int(module.KERNELS[name])
-        assert torch.backends.cuda.cudnn_sdp_enabled() == (name == "cudnn")
+        assert cudnn == (name == "cudnn")
         assert torch.backends.cuda.flash_sdp_enabled()
         assert torch.backends.cuda.math_sdp_enabled()
-        with Attention(drawing="math").while_drawing():
-            assert not torch.backends.cuda.flash_sdp_enabled()
-        assert torch.backends.cuda.flash_sdp_enabled()
-        assert torch._C._get_sdp_priority_order() == order, "drawing between leaves it as it was"
-    assert (torch._C._get_sdp_priority_order(), torch.backends.cuda.cudnn_sdp_enabled()) == before
+    assert now() == before
+
+
+def test_drawing_between_two_steps_of_a_training_leaves_its_choice() -> None:
+    with Attention("cudnn", "flash").while_training():
+        order = torch._C._get_sdp_priority_order()
+        with Attention("cudnn", "flash").while_drawing():
+            assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch._C._get_sdp_priority_order() == order
+
+
+def test_what_the_chosen_one_cannot_do_another_does() -> None:
+    """As T5's attention with its bias, beside cuDNN: on a CPU cuDNN can do nothing at all."""
+    query, bias = torch.randn(1, 2, 8, 4), torch.randn(1, 2, 8, 8)
+    wanted = module.scaled_dot_product_attention(query, query, query, attn_mask=bias)
+    with Attention(drawing="cudnn").while_drawing():
+        made = module.scaled_dot_product_attention(query, query, query, attn_mask=bias)
+    assert torch.allclose(made, wanted, atol=1e-6)
 
 
 def test_who_is_about_to_draw_can_measure_too() -> None:

