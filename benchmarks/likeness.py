@@ -40,16 +40,18 @@ from engine.faces import similarity
 from engine.generator import Drawing, Frame
 from engine.inspection import Inspection, Inspector
 from engine.likeness import person_embedding
-from engine.lora import Adapter, AdapterSlot
+from engine.lora import Adapter
 from engine.messages import AdapterTrained, Progress, TrainAdapter
 from engine.models import Base, load_base
 from engine.presets import Recipe, recipe_for
 from engine.ranking import Standard, choose
+from engine.resources import Resources
 from engine.training_work import CURVE, TrainingWork
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DELIVERED = 4
+FLOAT8 = "float8"  # the same recipe, computed by `engine.float8`
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     DEFAULT: lambda recipe: recipe,
     "no-mask": lambda recipe: switched(recipe, mask_floor=1.0),
@@ -58,6 +60,7 @@ VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     "no-weights": lambda recipe: switched(recipe, weigh_photos=False),
     "no-average": lambda recipe: switched(recipe, ema_decay=0.0),
     "no-face-prior": lambda recipe: switched(recipe, face_prior=False),
+    FLOAT8: lambda recipe: recipe,
 }
 
 
@@ -90,7 +93,7 @@ class Studio:
 
     def __init__(self, config: EngineConfig, styles: list[str], drawn: int) -> None:
         self.base: Base = load_base(config)
-        self._slot = AdapterSlot(self.base.transformer, self.base.adapted_too)
+        self._resources = Resources(self.base, config)
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=self.base.device.type == "cpu", mixed_precision="no")
         catalogue = Catalogue.load()
@@ -103,7 +106,9 @@ class Studio:
         request = TrainAdapter(
             "t", person.name, person.name, person.photos, str(work), str(work / "a.safetensors"), person.facts
         )
-        training = TrainingWork(request, self.base, self._slot, recipe, self._accelerator, self._inspector)
+        training = TrainingWork(
+            request, self.base, self._resources.slot, recipe, self._accelerator, self._inspector
+        )
         with mock.patch.object(curve, "PATIENCE", 10**9):  # every checkpoint is wanted
             reply = training.quantum()
             while isinstance(reply, Progress):
@@ -139,7 +144,7 @@ class Studio:
         frame = Frame(side, side, settings.num_inference_steps, settings.guidance)
         shots = candidates(prompt.replace("{subject}", settings.subject), 1, self._drawn)
         drawing = Drawing(
-            self.base, self._slot, adapter, frame, shots,
+            *self._resources.drawing(self._resources.all), adapter, frame, shots,
             lambda index, pixels: seen.update({index: self._inspector.inspect(pixels)}),
         )  # fmt: skip
         while not drawing.finished:
@@ -174,7 +179,7 @@ def recipes(
         recipe = replace(recipe, steps=options.steps or recipe.steps)
         for variant in options.variants:
             changed = VARIANTS[variant](recipe)
-            if variant != DEFAULT and changed == recipe:
+            if variant not in (DEFAULT, FLOAT8) and changed == recipe:
                 same.append((preset, variant))
             else:
                 plan[preset, variant] = changed
@@ -187,6 +192,8 @@ def run(options: argparse.Namespace) -> str:
     config = EngineConfig(base=options.base, device=options.device, threads=options.threads)
     people = load_people(options.people, options.out[0] / "photos", options.names, options.most_people)
     studio = Studio(config, options.styles, options.drawn)
+    wants8 = FLOAT8 in options.variants and not options.report_only
+    in_float8 = Studio(replace(config, fp8=True), options.styles, options.drawn) if wants8 else studio
     plan, same = recipes(options, studio.base.settings)
     outcomes = []
     for person, ((preset, variant), recipe) in product(people, plan.items()):
@@ -197,7 +204,7 @@ def run(options: argparse.Namespace) -> str:
                 continue
             outcome, work = Outcome(person.name, person.tone, preset, variant), options.out[0] / name
             work.mkdir(parents=True, exist_ok=True)
-            studio.measure(person, outcome, recipe, work)
+            (in_float8 if variant == FLOAT8 else studio).measure(person, outcome, recipe, work)
             path.write_text(json.dumps(asdict(outcome)))
         outcomes.append(Outcome(**json.loads(path.read_text())))
         print(name, outcomes[-1].band, outcomes[-1].seconds, flush=True)
