@@ -17,7 +17,7 @@ from bot.conversation.types import TrainingFinished, TrainingProgressed
 from bot.scratch import Scratch
 from bot.service import Service, arq_settings, run
 from bot.store import deletion, opinions, people, results, work
-from bot.store.blobs import BlobStore, FolderBlobs, installation_secret
+from bot.store.blobs import BlobStore, open_blobs
 from bot.store.database import Database
 from bot.store.photos import blob_name
 from bot.store.results import Made
@@ -185,8 +185,7 @@ def make(settings: Settings, command: Sequence[str] = ENGINE) -> Service:
     environ = {key: value for key, value in os.environ.items() if key not in (*SECRETS, *ADDRESSES)}
     environ["TQDM_DISABLE"] = "1"  # its libraries' progress bars are no lines of a log
     engine, database = EngineClient(config, environ=environ, command=command), Database(settings.database_url)
-    blobs = FolderBlobs(settings.blob_dir, installation_secret(settings))
-    tool = EngineTool(engine, config.base, database, blobs, data_dir / "work")
+    tool = EngineTool(engine, config.base, database, open_blobs(settings), data_dir / "work")
     return Service(settings, database, tool, engine, TOGETHER)
 
 

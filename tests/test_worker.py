@@ -20,7 +20,7 @@ from bot.conversation.types import FileRef, Person, State
 from bot.jobs import unpack_event
 from bot.service import Service
 from bot.store import deletion, opinions, people, work
-from bot.store.blobs import FolderBlobs, installation_secret
+from bot.store.blobs import open_blobs
 from bot.store.database import Database
 from bot.store.effects import FILES
 from bot.store.models import AdapterRow, DoomedRow, HeadshotRow, InboxRow, JobRow, PhotoRow, ShootRow
@@ -45,7 +45,7 @@ class Bench:
             }
         )
         self.database = Database(self.settings.database_url)
-        self.blobs = FolderBlobs(self.settings.blob_dir, installation_secret(self.settings))
+        self.blobs = open_blobs(self.settings)
         self.service: Service | None = None
         self.people_folder = ""
 
