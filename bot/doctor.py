@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bot import embedded
 from bot.config import Settings, TelegramSettings, load
+from bot.devices import share_out
 from bot.errors import OperatorError
 from bot.store.blobs import installation_secret, open_blobs
 from bot.store.database import Database
@@ -62,6 +63,8 @@ async def examine(path: Path | None) -> AsyncIterator[Finding]:
     yield await database(settings)
     if settings.store.blob_url:
         yield await bucket(settings)
+    if len(shares := await asyncio.to_thread(share_out, settings.engine.device)) > 1:
+        yield Finding("GPUs", Verdict.OK, f"{len(shares)}: each gets a worker of its own")
     async for finding in engine(settings):
         yield finding
 

@@ -1,9 +1,11 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
+import contextlib
+import fcntl
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 
@@ -26,6 +28,15 @@ def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> N
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def made_once(folder: Path) -> Iterator[None]:
+    """Other processes that want to make something in this folder wait meanwhile. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:  # closing it lets the next one in, and so does any death
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class WriteBehind:
