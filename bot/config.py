@@ -257,6 +257,11 @@ class Settings(_Table):
         )
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a process that needs no secret of ours."""
+    return {key: value for key, value in environ.items() if key not in (*SECRETS, *ADDRESSES)}
+
+
 def read_env_file(path: Path) -> dict[str, str]:
     """KEY=VALUE lines of a `.env` file, quoted or not, perhaps with a comment behind; missing file = nothing.
 
