@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Of a worker that is not alone: what it could not work on soon, another may begin at once.
 IN_HAND_MAX = {"train": 1, "shoot": 2}
 STEP_SECONDS = 0.2  # how long one is given to answer who has less in hand, or has the adapter near its GPU
+TELL_SECONDS = 2.0
 BEAT_SECONDS = 1.0
 TEND_SECONDS_MAX = 30.0
 
@@ -128,14 +129,15 @@ class Workshop:
         if not await self._tool.ready():
             return
         claim = await self._take(job_id, offered)
+        if claim is None and not offered and job_id.startswith("train:"):
+            await self._tell_place(job_id)
         while claim is not None:
             try:
                 with about(job_id=claim.id, stage=claim.kind):
                     over = await self._do(claim)
             finally:
                 self._in_hand[claim.kind] -= 1
-            following = await self._database.insist(partial(work.following, claim=claim)) if over else None
-            claim = await self._claim(following) if following and await self._tool.ready() else None
+            claim = await self._next(claim) if over and await self._tool.ready() else None
 
     async def _take(self, job_id: str, others: bool) -> Claim | None:
         """The job, if no other worker had better do it.
@@ -172,6 +174,20 @@ class Workshop:
         return STEP_SECONDS * (
             2 * sum(self._in_hand[kind] for kind in IN_HAND_MAX) + (not self._tool.warm(job))
         )
+
+    async def _next(self, done: Claim) -> Claim | None:
+        """What waits behind a job that is over, though another worker may reach for the same."""
+        while following := await self._database.insist(partial(work.following, claim=done)):
+            claim = await self._claim(following)
+            if claim is not None or done.kind == "check" or self._closing.is_set():
+                return claim  # a check waits also where another of the person runs: whoever has that goes on
+        return None
+
+    async def _tell_place(self, job_id: str) -> None:
+        """Every worker has its hands full, or another begins it within a moment."""
+        if await self._pause(job_id) is not None:
+            await asyncio.sleep(TELL_SECONDS)
+            await self._database.insist(partial(results.waits, id=job_id, now=time.time()))
 
     async def _claim(self, job_id: str) -> Claim | None:
         if self._closing.is_set():

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
-from bot import jobs, queueing
+from bot import jobs, queueing, workshop
 from bot.config import QueueSettings
+from bot.conversation.types import Person, State
+from bot.jobs import unpack_event
 from bot.queueing import WakeUps
-from bot.store import results, work
+from bot.store import people, results, work
 from bot.store.database import Database
-from bot.store.models import JobRow
+from bot.store.models import InboxRow, JobRow
 from bot.store.work import Claim
 from bot.workshop import IN_HAND_MAX, STEP_SECONDS, Tell, TryAgain, Workshop
 from tests.bot.store.databases import KINDS, empty_url
@@ -166,6 +168,51 @@ async def test_a_burst_of_trainings_leaves_nobody_idle_and_nobody_with_two(hire:
     third.let_go(*third.in_hand)  # whoever ends one goes on with what waits, in its order
     await until(lambda: len(third.begun) == 5)
     assert third.begun[1:] == ids[3:]
+
+
+async def test_workers_that_reach_for_the_same_job_both_go_on(hire: Hire) -> None:
+    workers = [await hire(name) for name in "abc"]
+    ids = await ask(workers[0], "train", *(f"{number:02}" for number in range(6)))
+    workers[0].ring(*ids)
+    await until(lambda: all(worker.in_hand for worker in workers))
+    look = work.following
+    seen: list[str | None] = []
+
+    def all_see_the_same(session: Session, *, claim: Claim) -> str | None:
+        seen.append(look(session, claim=claim))
+        return seen[0] if len(seen) <= 3 else seen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "following", all_see_the_same)
+        for worker in workers:
+            worker.let_go(*worker.in_hand)
+        await until(lambda: sum(len(worker.begun) for worker in workers) == 6)
+    assert [len(worker.in_hand) for worker in workers] == [1, 1, 1]
+
+
+async def test_who_waits_for_a_worker_is_told_how_many_are_before(
+    hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "TELL_SECONDS", 0.5)
+    first, second = await hire("a"), await hire("b")
+    ids = await ask(first, "train", *"1234")
+
+    def arrive(session: Session) -> None:
+        for name in "1234":
+            person = Person("fake", name)
+            people.save_state(session, person=person, state=State(f"fake:{name}", person), now=1.0)
+
+    await first.database.run(arrive)
+    await asyncio.wait(first.ring(*ids)[2:])
+
+    def told(session: Session) -> list[InboxRow]:
+        return list(session.exec(select(InboxRow).order_by(InboxRow.person_id)).all())
+
+    events = [unpack_event(row.payload) for row in await second.database.read(told)]
+    assert [(event.adapter_id, event.stage, event.ahead) for event in events] == [
+        ("3", "queued", 2),
+        ("4", "queued", 3),
+    ]
 
 
 async def test_what_waits_goes_first_to_people_who_have_nothing_in_hand(hire: Hire) -> None:
