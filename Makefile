@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet -e ".[engine,postgres,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[engine,postgres,s3,dev]"
 	touch $@
 
 setup: $(VENV)/.ready

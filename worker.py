@@ -4,7 +4,6 @@
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,26 +11,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot import jobs
-from bot.config import ADDRESSES, SECRETS, Settings, load
+from bot.config import Settings, load, without_secrets
 from bot.conversation.types import TrainingFinished, TrainingProgressed
 from bot.scratch import Scratch
 from bot.service import Service, arq_settings, run
 from bot.store import deletion, opinions, people, results, work
-from bot.store.blobs import BlobStore, FolderBlobs, installation_secret
+from bot.store.blobs import BlobStore, open_blobs
 from bot.store.database import Database
 from bot.store.photos import blob_name
 from bot.store.results import Made
 from bot.store.work import Claim
 from bot.workshop import GiveUp, Tell, TryAgain
 from engine import messages
-from engine.client import EngineClient, EngineGone, Work
+from engine.client import COMMAND, EngineClient, EngineGone, Work
 from engine.config import EngineConfig
 from engine.messages import AdapterTrained, HeadshotsMade, PhotoChecked
 
 A = TypeVar("A", PhotoChecked, AdapterTrained, HeadshotsMade)
 TOGETHER = {"check": 4, "train": 8, "shoot": 8}  # in hand at once; the engine decides their order
-SCRATCH_IDLE_SECONDS = 3600.0
-ENGINE = (sys.executable, "-m", "engine")
 
 
 class EngineTool:
@@ -47,6 +44,12 @@ class EngineTool:
     async def ready(self) -> bool:
         """See `Tool`."""
         return await self._engine.ready()
+
+    def warm(self, job: Claim) -> bool:
+        """See `Tool`. A training is warm where its checkpoint is, and a new one everywhere."""
+        if isinstance(job.payload, jobs.MakeHeadshots):
+            return job.payload.adapter_id in self._adapters
+        return not job.attempt or self._scratch.holds(job.name)
 
     async def stop(self, claim: Claim) -> None:
         """See `Tool`."""
@@ -73,8 +76,7 @@ class EngineTool:
         for adapter_id in self._adapters - living:
             await self._engine.forget(adapter_id)
         self._adapters &= living
-        wanted = await self._database.read(work.unfinished)
-        await self._scratch.remove_others(wanted, idle_seconds=SCRATCH_IDLE_SECONDS)
+        await self._scratch.remove_others(await self._database.read(work.unfinished))
 
     async def _check(self, claim: Claim, folder: str) -> bool:
         found = await self._database.read(partial(results.photo_to_check, claim=claim))
@@ -177,16 +179,14 @@ class EngineTool:
         return await self._database.insist(partial(write, now=time.time(), **values))
 
 
-def make(settings: Settings, command: Sequence[str] = ENGINE) -> Service:
+def make(settings: Settings, command: Sequence[str] = COMMAND) -> Service:
     """Everything in a worker's process, not yet started."""
     data_dir = settings.bot.data_dir.absolute()
     chosen = settings.engine.model_dump(exclude={"licence_confirmed"})
     config = EngineConfig(**chosen, cache_dir=str(data_dir / "cache"))
-    environ = {key: value for key, value in os.environ.items() if key not in (*SECRETS, *ADDRESSES)}
-    environ["TQDM_DISABLE"] = "1"  # its libraries' progress bars are no lines of a log
+    environ = without_secrets({**os.environ, "TQDM_DISABLE": "1"})  # progress bars are no lines of a log
     engine, database = EngineClient(config, environ=environ, command=command), Database(settings.database_url)
-    blobs = FolderBlobs(settings.blob_dir, installation_secret(settings))
-    tool = EngineTool(engine, config.base, database, blobs, data_dir / "work")
+    tool = EngineTool(engine, config.base, database, open_blobs(settings), data_dir / "work")
     return Service(settings, database, tool, engine, TOGETHER)
 
 

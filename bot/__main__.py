@@ -52,9 +52,9 @@ def parser() -> argparse.ArgumentParser:
     chat.add_argument(
         "--out", type=Path, metavar="DIR", help="where pictures go (default: in the data folder)"
     )
-    add("run", _run, "Run everything: bot, worker and engine, and a Redis if none is configured.")
+    add("run", _run, "Run everything: bot, workers and engines, and a Redis if none is configured.")
     add("bot", _bot, "Run the chat process alone.")
-    add("worker", _worker, "Run a worker with its engine alone.")
+    add("worker", _worker, "Run the workers alone, one with its engine for each GPU.")
     add("doctor", _doctor, "Say what is missing and how to mend it.")
     return top
 
@@ -137,11 +137,24 @@ def _bot(arguments: argparse.Namespace) -> int:
 
 
 def _worker(arguments: argparse.Namespace) -> int:
-    _settings(arguments)  # mistakes are said here, before anything starts
-    if arguments.config:
-        os.environ["LIKENESS_CONFIG"] = str(arguments.config.absolute())
-    # The worker needs the engine's side, which the chat process never loads: become another program.
-    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606  no shell is what we want
+    from bot.devices import share_out
+    from bot.studio import workers
+    from bot.supervision import Supervisor
+
+    settings = _settings(arguments)  # mistakes are said here, before anything starts
+    children = workers(share_out(settings.engine.device), arguments.config)
+    if len(children) == 1:
+        # It needs the engine's side, which the chat process never loads: become another program.
+        environ = {**os.environ, **children[0].environ}
+        os.execve(sys.executable, list(children[0].command), environ)  # noqa: S606  no shell is what we want
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await Supervisor(children).run(stop)
+
+    asyncio.run(serve())
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

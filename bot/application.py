@@ -17,7 +17,7 @@ from bot.inbox import Inbox
 from bot.platforms.base import Platform
 from bot.queueing import WakeUps
 from bot.retention import Retention
-from bot.store.blobs import FolderBlobs, installation_secret
+from bot.store.blobs import open_blobs
 from bot.store.database import Database
 from bot.styles import Catalogue
 from bot.texts import CONSENT_VERSION
@@ -78,7 +78,7 @@ class Application:
         wake = WakeUps(settings.redis_dsn)
         try:
             await asyncio.to_thread(database.migrate)
-            blobs = FolderBlobs(settings.blob_dir, installation_secret(settings))
+            blobs = await asyncio.to_thread(open_blobs, settings)
             rules, styles = settings.conversation_rules(CONSENT_VERSION), Catalogue.load()
             inbox = Inbox(database, self._platforms, wake, rules, styles, blobs)
             loops = {

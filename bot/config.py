@@ -24,7 +24,15 @@ from pydantic import (
 from bot.conversation.types import Rules
 from bot.errors import ConfigError
 
-SECRETS = ("TELEGRAM_TOKEN", "DISCORD_TOKEN", "TELEGRAM_WEBHOOK_SECRET", "LIKENESS_KEY")
+SECRETS = (
+    "TELEGRAM_TOKEN",
+    "DISCORD_TOKEN",
+    "TELEGRAM_WEBHOOK_SECRET",
+    "LIKENESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 # Addresses that may hold a password, so that they can stay out of config.toml too.
 ADDRESSES = {"LIKENESS_DATABASE_URL": ("store", "database_url"), "LIKENESS_REDIS_URL": ("queue", "redis_url")}
 SOCKET_PATH_MAX = 100  # bytes; the kernels' own limits are 104 and 108
@@ -33,6 +41,7 @@ _ENV_LINE = re.compile(
     r"""\s*(export\s+)?(?P<key>\w+)\s*=\s*((?P<quote>["'])(?P<quoted>.*?)(?P=quote)|(?P<bare>.*?))\s*((?<=\s)\#.*)?$""",
     re.VERBOSE,
 )
+_BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<prefix>[\w-]+(/[\w-]+)*)/?")
 _POSTGRES = re.compile(r"postgres(ql)?://")  # as everybody writes it; SQLAlchemy wants the driver's name too
 
 
@@ -70,6 +79,9 @@ class StoreSettings(_Table):
 
     database_url: str = ""
     blob_dir: str = ""
+    blob_url: str = ""
+    blob_endpoint: str = ""
+    blob_region: str = ""
 
     @field_validator("database_url")
     @classmethod
@@ -82,6 +94,29 @@ class StoreSettings(_Table):
         if importlib.util.find_spec("psycopg") is None:
             raise ValueError('Postgres needs its driver: pip install "likeness[postgres]"')
         return url
+
+    @field_validator("blob_url")
+    @classmethod
+    def _known_bucket(cls, url: str) -> str:
+        # Files below the prefix that no row mentions are deleted: nothing else may lie there.
+        if url and not _BUCKET.fullmatch(url):
+            raise ValueError(
+                "an address is s3://bucket/prefix; all below the prefix belongs to Likeness alone"
+            )
+        return url
+
+    @field_validator("blob_endpoint")
+    @classmethod
+    def _known_endpoint(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://[^/\s]+/?", url):
+            raise ValueError("an address is https://host or http://host:port")
+        return url
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "StoreSettings":
+        if self.blob_dir and self.blob_url:
+            raise ValueError("blob_dir and blob_url are both set: files lie in a folder or in a bucket")
+        return self
 
 
 class QueueSettings(_Table):
@@ -182,6 +217,13 @@ class Settings(_Table):
         return Path(self.store.blob_dir) if self.store.blob_dir else self.bot.data_dir / "blobs"
 
     @property
+    def bucket(self) -> tuple[str, str]:
+        """The bucket of the encrypted files and what their names begin with, where `blob_url` is set."""
+        found = _BUCKET.fullmatch(self.store.blob_url)
+        assert found
+        return found["bucket"], found["prefix"] + "/"
+
+    @property
     def redis_socket(self) -> Path:
         """The unix socket of the embedded Redis: in data_dir, or elsewhere where that path is too long."""
         path = (self.bot.data_dir / "run" / "redis.sock").absolute()
@@ -214,6 +256,11 @@ class Settings(_Table):
             marked=self.engine.mark_images,
             operator_contact=self.bot.operator_contact,
         )
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a process that needs no secret of ours."""
+    return {key: value for key, value in environ.items() if key not in (*SECRETS, *ADDRESSES)}
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from bot import embedded
 from bot.config import Settings, TelegramSettings, load
+from bot.devices import share_out
 from bot.errors import OperatorError
-from bot.store.blobs import installation_secret
+from bot.store.blobs import installation_secret, open_blobs
 from bot.store.database import Database
 
 _GIB = 1 << 30
@@ -60,6 +61,10 @@ async def examine(path: Path | None) -> AsyncIterator[Finding]:
         yield finding
     yield await redis(settings)
     yield await database(settings)
+    if settings.store.blob_url:
+        yield await bucket(settings)
+    if len(shares := await asyncio.to_thread(share_out, settings.engine.device)) > 1:
+        yield Finding("GPUs", Verdict.OK, f"{len(shares)}: each gets a worker of its own")
     async for finding in engine(settings):
         yield finding
 
@@ -161,6 +166,15 @@ async def database(settings: Settings) -> Finding:
             "database", Verdict.NOTE, f"{opened.dialect}: the next start brings its tables up to date"
         )
     return Finding("database", Verdict.OK, opened.dialect)
+
+
+async def bucket(settings: Settings) -> Finding:
+    """Whether files can be written there, listed, read and deleted."""
+    try:
+        await asyncio.to_thread(open_blobs, settings)
+    except OperatorError as error:
+        return Finding("bucket", Verdict.MISSING, str(error))
+    return Finding("bucket", Verdict.OK, settings.store.blob_url)
 
 
 async def redis(settings: Settings) -> Finding:

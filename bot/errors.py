@@ -3,7 +3,7 @@
 LikenessError
 ├── OperatorError        the operator must mend something: a setting, a token, a disk
 │   ├── ConfigError          a setting is missing or wrong (setting, problem, remedy)
-│   └── ServiceUnavailable   Redis, the database or the blob folder cannot be reached (service, remedy)
+│   └── ServiceUnavailable   Redis, the database or the blob store cannot be reached (service, remedy)
 ├── SendError            a message could not be handed to a chat platform
 │   ├── SendLater            time mends it: throttled or a network fault (after_seconds)
 │   ├── SendRefused          the person is out of reach until they write again (reason)

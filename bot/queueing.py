@@ -2,6 +2,9 @@
 
 Every wake-up has a name of its own, because arq swallows one whose name it still knows; that there is work
 stands in the job rows, and a sweep rings again for those that nobody took.
+
+arq gives each wake-up to one worker, whichever looks first. One that would rather leave the job to another
+offers it to all that listen. Redis says how many those are: nobody keeps a list of workers.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from typing import Any
 
 import psutil
 import redis
+import redis.asyncio
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import in_progress_key_prefix
 from arq.worker import Worker, func
@@ -34,6 +38,7 @@ EXPIRES_SECONDS = 30 * 24 * 3600
 LEASE_SECONDS = 60.0  # a killed worker holds a wake-up no longer
 QUIET_SECONDS = 5.0  # after a failure, nothing is tried for so long
 POLL_SECONDS = 0.1
+HEALTH_SECONDS = 15.0  # how soon a connection that died silently is noticed
 CLOSE_SECONDS = 2.0
 _SILENT = (redis.RedisError, OSError)
 
@@ -54,8 +59,11 @@ class WakeUps:
     """Rings. Never fails and never waits long: what is not rung for now, a sweep rings for later."""
 
     def __init__(self, dsn: str) -> None:
-        self._redis = _quick_client(dsn)
+        self._dsn, self._redis = dsn, _quick_client(dsn)
         self._silent_until = 0.0
+        self._name, self._listening = secrets.token_hex(8), False
+        # Channels know nothing of a server's numbered databases.
+        self._channel = f"likeness:offers:{RedisSettings.from_dsn(dsn).database}"
 
     async def wake(self, kind: str, job_id: str) -> None:
         """Say that there is a job of this kind."""
@@ -70,8 +78,36 @@ class WakeUps:
                 _expires=EXPIRES_SECONDS,
             )
         except _SILENT as error:
-            self._silent_until = time.monotonic() + QUIET_SECONDS
-            log.warning("Redis does not answer: the sweep will ring", extra={"problem": type(error).__name__})
+            self._give_up_for_now(error)
+
+    async def offer(self, job_id: str) -> bool:
+        """Tell the other workers of a job; whether there is one that hears it."""
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            heard: int = await self._redis.publish(self._channel, f"{self._name} {job_id}")
+        except _SILENT as error:
+            self._give_up_for_now(error)
+            return False
+        return heard > self._listening
+
+    async def listen(self, hear: Callable[[str], object]) -> None:
+        """Call `hear` with each job that another worker offers, until cancelled. To miss one is no loss."""
+        while True:
+            client = redis.asyncio.Redis.from_url(self._dsn, health_check_interval=HEALTH_SECONDS)
+            try:
+                async with client, client.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(self._channel)
+                    self._listening = True
+                    while True:
+                        message = await channel.get_message(timeout=HEALTH_SECONDS)
+                        who, _, job_id = message["data"].decode().partition(" ") if message else ("", "", "")
+                        if job_id and who != self._name:
+                            hear(job_id)
+            except _SILENT:
+                await asyncio.sleep(1)
+            finally:
+                self._listening = False
 
     async def sweep(
         self, database: Database, *, unheard_seconds: float, stale_seconds: float, now: float | None = None
@@ -86,6 +122,10 @@ class WakeUps:
         for wake in wakes:
             await self.wake(wake.kind, wake.job_id)
         return len(wakes)
+
+    def _give_up_for_now(self, error: Exception) -> None:
+        self._silent_until = time.monotonic() + QUIET_SECONDS
+        log.warning("Redis does not answer: the sweep will ring", extra={"problem": type(error).__name__})
 
     async def close(self) -> None:
         """Disconnect; safe to call twice."""

@@ -16,6 +16,7 @@ from bot.workshop import TryAgain
 log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
+IDLE_SECONDS = 3600.0
 
 
 class Scratch:
@@ -30,6 +31,10 @@ class Scratch:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
+
+    def holds(self, job_id: str) -> bool:
+        """Whether the job was begun on this machine."""
+        return (self._root / blob_name(job_id)).is_dir()
 
     async def unpack(self, key: str, path: Path) -> str:
         """Decrypt a blob to a file; its path. Raises BlobMissing."""
@@ -77,7 +82,7 @@ class Scratch:
         """The job is over."""
         await asyncio.to_thread(shutil.rmtree, self._root / blob_name(job_id), ignore_errors=True)
 
-    async def remove_others(self, job_ids: Iterable[str], *, idle_seconds: float) -> int:
+    async def remove_others(self, job_ids: Iterable[str], *, idle_seconds: float = IDLE_SECONDS) -> int:
         """Remove the folders of jobs that are over and that nobody wrote to for a while; how many."""
         return await asyncio.to_thread(self._remove_others, {blob_name(id) for id in job_ids}, idle_seconds)
 

@@ -36,7 +36,7 @@ class Service:
         engine: Engine,
         together: Mapping[str, int],
     ) -> None:
-        self._settings, self._database, self._engine = settings, database, engine
+        self._settings, self._database, self._tool, self._engine = settings, database, tool, engine
         self._together, self._wake = together, WakeUps(settings.redis_dsn)
         self._workshop = Workshop(database, self._wake, tool, settings.queue)
         self._loops: list[asyncio.Task[None]] = []
@@ -55,8 +55,12 @@ class Service:
         """Start the engine, and take jobs of these kinds. Raises ServiceUnavailable."""
         await asyncio.to_thread(self._database.migrate)
         self._engine.start()
-        loops = [self._workshop.tend(), *(queueing.serve(self.options(kind)) for kind in kinds)]
+        loops = [self._workshop.tend(), self._workshop.listen(), *(self._serve(kind) for kind in kinds)]
         self._loops = [asyncio.create_task(loop) for loop in loops]
+
+    async def _serve(self, kind: str) -> None:
+        if await self._tool.ready():  # until then others hear of the work
+            await queueing.serve(self.options(kind))
 
     async def failed(self) -> None:
         """Wait until something ends that should not, and raise what ended it."""

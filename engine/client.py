@@ -35,6 +35,7 @@ from engine.messages import (
 
 log = logging.getLogger(__name__)
 
+COMMAND = (sys.executable, "-m", "engine")
 LINE_BYTES_MAX = 16 << 20
 RESTART_SECONDS, RESTART_SECONDS_MAX = 0.2, 30.0
 CALM_SECONDS = 60.0  # an engine that lived so long starts again at once
@@ -71,7 +72,7 @@ class EngineClient:
         config: EngineConfig,
         *,
         environ: Mapping[str, str] | None = None,
-        command: Sequence[str] = (sys.executable, "-m", "engine"),
+        command: Sequence[str] = COMMAND,
         not_ready_seconds: float = NOT_READY_SECONDS,
     ) -> None:
         self._command = (*command, "--config", config.to_json())

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from engine.durable_files import write_atomically
+from engine.durable_files import made_once, write_atomically
 
 KEY_FILE, CHAIN_FILE, AUTHORITY_FILE = "signing-key.pem", "signing-chain.pem", "authority.pem"
 VALID_FOR = datetime.timedelta(days=3650)
@@ -33,11 +33,11 @@ class Credentials:
     def load_or_create(cls, folder: Path) -> "Credentials":
         """Of this installation. Raises OSError."""
         paths = [folder / name for name in (KEY_FILE, CHAIN_FILE, AUTHORITY_FILE)]
-        if not all(path.is_file() for path in paths):
-            made = _create()
-            folder.mkdir(parents=True, exist_ok=True)
-            for path, content in zip(paths, (made.key, made.chain, made.authority), strict=True):
-                write_atomically(path, content)
+        with made_once(folder):  # each GPU has an engine, and all start together
+            if not all(path.is_file() for path in paths):
+                made = _create()
+                for path, content in zip(paths, (made.key, made.chain, made.authority), strict=True):
+                    write_atomically(path, content)
         return cls(*(path.read_bytes() for path in paths))
 
 

@@ -1,9 +1,11 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
+import contextlib
+import fcntl
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 
@@ -32,6 +34,15 @@ def remove_unfinished(path: Path) -> None:
     """What a process left that was killed while it wrote `path`; nobody may be writing it."""
     for part in path.parent.glob(f".{path.name}.*.part"):
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def made_once(folder: Path) -> Iterator[None]:
+    """Other processes that want to make something in this folder wait meanwhile. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:  # closing it lets the next one in, and so does any death
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class WriteBehind:

@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 from engine import flow
 from engine.base_folder import FETCH_AGAIN, SETTINGS_FILE, BaseFolder, BaseSettings
 from engine.config import EngineConfig
-from engine.durable_files import write_atomically
+from engine.durable_files import made_once, write_atomically
 from engine.errors import BaseUnusable
 from engine.face_prior import PLACE, FacePrior
 from engine.residency import settle, tier_of
@@ -225,13 +225,14 @@ def _locate(config: EngineConfig) -> Path:
 def _tiny(folder: Path) -> Path:
     from engine.demo_base.tiny import make_tiny_base  # costs a second that only tests need to pay
 
-    if not (folder / SETTINGS_FILE).is_file():
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        make_tiny_base(part)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
-        write_atomically(folder / SETTINGS_FILE, json.dumps(TINY_SETTINGS).encode())
+    with made_once(folder.parent):
+        if not (folder / SETTINGS_FILE).is_file():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            make_tiny_base(part)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.replace(folder)
+            write_atomically(folder / SETTINGS_FILE, json.dumps(TINY_SETTINGS).encode())
     return folder
 
 

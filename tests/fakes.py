@@ -142,6 +142,9 @@ class SilentWake:
     async def wake(self, kind: str, job_id: str) -> None:
         self.rung.append((kind, job_id))
 
+    async def offer(self, job_id: str) -> bool:
+        return False
+
 
 async def until(
     wanted: Callable[[], Any], running: "asyncio.Task[Any] | None" = None, seconds: float = 60

@@ -18,7 +18,7 @@ KNOBS = """
 bot.data_dir bot.log_level bot.operator_contact
 telegram.mode telegram.webhook_url telegram.webhook_listen telegram.webhook_port telegram.api_url
 discord.api_url discord.sync_guild_id
-store.database_url store.blob_dir
+store.database_url store.blob_dir store.blob_url store.blob_endpoint store.blob_region
 queue.redis_url queue.sweep_seconds queue.stale_seconds
 rules.min_selfies rules.wanted_selfies rules.max_selfies rules.max_photo_mib rules.headshots_per_shoot
 rules.max_headshots_per_shoot rules.shoots_per_day rules.trainings_per_day

@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,11 @@ from bot.conversation.types import FileRef, Person, State
 from bot.jobs import unpack_event
 from bot.service import Service
 from bot.store import deletion, opinions, people, work
-from bot.store.blobs import FolderBlobs, installation_secret
+from bot.store.blobs import open_blobs
 from bot.store.database import Database
 from bot.store.effects import FILES
 from bot.store.models import AdapterRow, DoomedRow, HeadshotRow, InboxRow, JobRow, PhotoRow, ShootRow
+from bot.store.work import Claim
 from tests.fakes import until
 from tests.redis_server import RedisServer
 
@@ -45,7 +49,7 @@ class Bench:
             }
         )
         self.database = Database(self.settings.database_url)
-        self.blobs = FolderBlobs(self.settings.blob_dir, installation_secret(self.settings))
+        self.blobs = open_blobs(self.settings)
         self.service: Service | None = None
         self.people_folder = ""
 
@@ -223,6 +227,32 @@ async def test_from_selfies_to_headshots(bench: Bench) -> None:
     assert events[-1].headshot_ids == ("s1.0", "s1.1")
     assert (events[-1].tried, events[-1].reached) == (4, 2)
     await bench.quiet()
+
+
+async def test_a_worker_is_warm_for_what_it_began_or_trained(bench: Bench) -> None:
+    await bench.photos("good", status="accepted")
+    await bench.training()
+    await bench.shoot()
+
+    async def job(id: str) -> Claim:
+        look = partial(work.waiting, id=id, now=time.time(), stale_seconds=60.0)
+        found = await bench.database.read(look)
+        assert found
+        return found
+
+    training, shoot = await job("train:a1"), await job("shoot:s1")
+    idle = worker.make(bench.settings, FAKE)
+    tool = idle._workshop._tool
+    assert (tool.warm(training), tool.warm(shoot)) == (True, False)
+    begun = replace(training, attempt=1)
+    assert not tool.warm(begun)
+    tool._scratch.folder(begun.name)
+    assert tool.warm(begun)
+    await idle.close()
+    await bench.start()
+    await bench.ended("train:a1")
+    assert bench.service
+    assert bench.service._workshop._tool.warm(shoot)
 
 
 async def test_what_was_said_of_headshots_reaches_the_engine_at_the_next_shoot(bench: Bench) -> None:

@@ -1,40 +1,32 @@
-"""Files at rest, encrypted: photos, face templates, adapters, headshots.
+"""Where files lie, encrypted: photos, face templates, adapters, headshots. In a folder, or in a bucket
+(`bot.store.s3`).
 
-A key is a path of plain words (`persons/<folder>/photos/<id>`); a file is `LKB1`, a nonce, and AES-256-GCM
-over the bytes with the key as associated data, so that a file moved to another key does not open.
+A key is a path of plain words (`persons/<folder>/photos/<id>`); `bot.store.sealing` says what a file is.
 """
 
 import contextlib
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from bot.config import Settings
 from bot.errors import BlobMissing, ConfigError, ServiceUnavailable
+from bot.store.sealing import Seal, confirm_key
 
 SECRET_BYTES_MIN = 16
-_MAGIC = b"LKB1"
-_NONCE_BYTES = 12
-_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class BlobStore(Protocol):
-    """Where files live. Every method may block on a disk or a network."""
+    """Where files live. Every method may block on a disk or a network, and raise ServiceUnavailable."""
 
     def put(self, key: str, data: bytes) -> None:
         """Store durably under `key`; an older file there is replaced in one step."""
 
     def get(self, key: str) -> bytes:
-        """The bytes. Raises BlobMissing."""
+        """The bytes. Raises BlobMissing, ServiceUnavailable where they were written with another secret."""
 
     def delete(self, key: str) -> None:
         """Delete; nothing happens where there is nothing."""
@@ -52,16 +44,12 @@ class BlobStore(Protocol):
 class FolderBlobs:
     """`BlobStore` in a folder of this machine (or one that all hosts mount)."""
 
-    def __init__(self, folder: Path, secret: bytes) -> None:
-        self._folder = folder
-        derived = HKDF(SHA256(), length=32, salt=None, info=b"likeness blobs v1").derive(secret)
-        self._cipher = AESGCM(derived)
+    def __init__(self, folder: Path, seal: Seal) -> None:
+        self._folder, self._seal = folder, seal
 
     def put(self, key: str, data: bytes) -> None:
         """See `BlobStore`."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = _MAGIC + nonce + self._cipher.encrypt(nonce, data, key.encode())
-        target = self._path(key)
+        target, sealed = self._path(key), self._seal.close(key, data)
         while True:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -73,17 +61,12 @@ class FolderBlobs:
                     raise
 
     def get(self, key: str) -> bytes:
-        """See `BlobStore`. Raises ServiceUnavailable where the file was written with another key."""
+        """See `BlobStore`."""
         try:
             sealed = self._path(key).read_bytes()
         except FileNotFoundError:
             raise BlobMissing(key) from None
-        nonce, body = sealed[len(_MAGIC) : len(_MAGIC) + _NONCE_BYTES], sealed[len(_MAGIC) + _NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, body, key.encode())
-        except (InvalidTag, ValueError) as error:
-            remedy = f"{key} is damaged or was written with another key: restore LIKENESS_KEY or data_dir/key"
-            raise ServiceUnavailable("The blob folder", remedy) from error
+        return self._seal.open(key, sealed)
 
     def delete(self, key: str) -> None:
         """See `BlobStore`."""
@@ -116,15 +99,33 @@ class FolderBlobs:
                         yield file.relative_to(self._folder).as_posix()
 
     def _path(self, key: str) -> Path:
-        if not key or not all(_PART.fullmatch(part) for part in key.split("/")):
-            raise ValueError(f"not a blob key: {key!r}")
-        return self._folder / key
+        return self._folder / confirm_key(key)
 
     def _prune(self, folder: Path) -> None:
         with contextlib.suppress(OSError):  # not empty, or gone already
             while folder != self._folder:
                 folder.rmdir()
                 folder = folder.parent
+
+
+def open_blobs(settings: Settings) -> BlobStore:
+    """The store that is configured. May block on a network.
+
+    Raises OperatorError where it cannot be used: no secret, a missing library, a bucket out of reach.
+    """
+    seal = Seal(installation_secret(settings))
+    if not settings.store.blob_url:
+        return FolderBlobs(settings.blob_dir, seal)
+    if not settings.secret("LIKENESS_KEY"):  # each host would make a key of its own
+        problem = "it is not set, and a bucket needs it"
+        raise ConfigError(
+            "LIKENESS_KEY", problem, "Put the same one, long and random, into .env on every host"
+        )
+    from bot.store.s3 import S3Blobs  # only where it is asked for: its library is an extra
+
+    blobs = S3Blobs(settings, seal)
+    blobs.check()
+    return blobs
 
 
 def installation_secret(settings: Settings) -> bytes:

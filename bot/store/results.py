@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from bot import jobs
 from bot.conversation.types import (
@@ -77,6 +77,17 @@ def adapter_to_use(session: Session, *, claim: Claim) -> str:
     assert isinstance(claim.payload, jobs.MakeHeadshots)
     row = session.get(AdapterRow, claim.payload.adapter_id)
     return row.blob if row is not None and row.person_id == claim.person_id else ""
+
+
+def waits(session: Session, *, id: str, now: float) -> None:
+    """Tell how many trainings are before this one, if nobody has begun it."""
+    row = session.get(JobRow, id, populate_existing=True)
+    if row is None or row.kind != "train" or row.state != "queued":
+        return
+    open_ones = (JobRow.kind == "train", col(JobRow.state).in_(("queued", "running")))
+    earlier = select(func.count()).where(*open_ones, col(JobRow.created_at) < row.created_at)
+    event = TrainingProgressed(row.subject_id, "queued", ahead=session.exec(earlier).one())
+    people.report_progress(session, person_id=row.person_id, subject_id=row.subject_id, event=event, now=now)
 
 
 def progressed(session: Session, *, claim: Claim, event: TrainingProgressed, now: float) -> None:

@@ -79,6 +79,12 @@ def add_job(
     return Wake(payload.kind, id)
 
 
+def waiting(session: Session, *, id: str, now: float, stale_seconds: float) -> Claim | None:
+    """The job as the last attempt left it, if it may be claimed now."""
+    row = session.get(JobRow, id, populate_existing=True)
+    return _claim(row) if row is not None and _free(row, now - stale_seconds) else None
+
+
 def claim(session: Session, *, id: str, worker: str, now: float, stale_seconds: float) -> Claim | None:
     """Take a job that waits, or whose worker gave no sign of life. None if there is nothing to do.
 
@@ -93,20 +99,21 @@ def claim(session: Session, *, id: str, worker: str, now: float, stale_seconds: 
     row.state, row.attempt, row.worker = "running", row.attempt + 1, worker
     row.heartbeat_at = row.woken_at = now
     session.add(row)
-    payload = PAYLOADS.validate_python(row.payload)
-    return Claim(row.id, row.kind, row.person_id, payload, row.attempt, row.created_at)
+    return _claim(row)
 
 
-def next_check(session: Session, *, person_id: str) -> Wake | None:
-    """The person's oldest check that waits."""
-    query = (
-        select(JobRow)
-        .where(JobRow.person_id == person_id, JobRow.kind == "check", JobRow.state == "queued")
-        .order_by(col(JobRow.created_at), col(JobRow.id))
-        .limit(1)
-    )
-    row = session.exec(query).first()
-    return Wake(row.kind, row.id) if row else None
+def following(session: Session, *, claim: Claim) -> str | None:
+    """The id of the job to go on with after this one: the oldest of its kind that waits.
+
+    A check is followed by the same person's, which had to wait for it. Of trainings and shoots those of
+    somebody who has none in hand come first.
+    """
+    query = select(JobRow.id).where(JobRow.kind == claim.kind, JobRow.state == "queued")
+    oldest = (col(JobRow.created_at), col(JobRow.id))
+    if claim.kind == "check":
+        return session.exec(query.where(JobRow.person_id == claim.person_id).order_by(*oldest)).first()
+    busy = select(JobRow.person_id).where(JobRow.kind == claim.kind, JobRow.state == "running")
+    return session.exec(query.order_by(col(JobRow.person_id).in_(busy), *oldest)).first()
 
 
 def beat(session: Session, *, claim: Claim, now: float) -> str:
@@ -203,6 +210,11 @@ def release(session: Session, *, ids: Sequence[str], worker: str) -> None:
 
 def _name(id: str, created_at: float) -> str:
     return f"{id}.{int(created_at * 1000)}"
+
+
+def _claim(row: JobRow) -> Claim:
+    payload = PAYLOADS.validate_python(row.payload)
+    return Claim(row.id, row.kind, row.person_id, payload, row.attempt, row.created_at)
 
 
 def _free(row: JobRow, silent_since: float) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from bot.store.blobs import FolderBlobs
 from bot.store.database import Database
+from bot.store.sealing import Seal
 from tests.bot.store.databases import KINDS, migrated
 from tests.fakes import FakePlatform, FixedClock, SilentWake
 
@@ -39,7 +40,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path / "blobs", b"a secret of tests, no more")
+    return FolderBlobs(tmp_path / "blobs", Seal(b"a secret of tests, no more"))
 
 
 @pytest.fixture

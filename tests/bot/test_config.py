@@ -40,6 +40,10 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
         ("[store]\ndatabase_url = 'nonsense'", "store.database_url"),
         ("[store]\ndatabase_url = 'sqlite://'", "store.database_url"),
         ("[queue]\nredis_url = 'localhost:6379'", "queue.redis_url"),
+        ("[store]\nblob_url = 's3://bucket'", "store.blob_url"),
+        ("[store]\nblob_url = 'https://bucket/x'", "store.blob_url"),
+        ("[store]\nblob_endpoint = 'minio:9000'", "store.blob_endpoint"),
+        ("[store]\nblob_url = 's3://bucket/x'\nblob_dir = 'x'", "blob_dir and blob_url are both set"),
         ("[secrets]\nTELEGRAM_TOKEN = 'x'", "secrets: they do not belong into config.toml"),
         ("store = 3", "store"),
         ("log_level = 'INFO'\n[bot]", "log_level: it stands outside of any [table]"),
@@ -122,7 +126,7 @@ def test_only_a_base_with_a_licence_needs_its_confirmation() -> None:
 
 def test_a_missing_env_file_is_no_mistake(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / ".env") == {}
-    assert len(SECRETS) == 4
+    assert len(SECRETS) == 7
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,16 @@ async def test_the_database(tmp_path: Path) -> None:
     assert (await doctor.database(settings)).verdict is Verdict.MISSING
 
 
+async def test_a_bucket_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store.s3.ATTEMPTS_MAX", 1)
+    store = {"blob_url": "s3://likeness/files", "blob_endpoint": "http://127.0.0.1:1", "blob_region": "x"}
+    secrets = {"LIKENESS_KEY": "x" * 32, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush"}
+    found = await doctor.bucket(settings_with(tmp_path, store=store, secrets=secrets))
+    assert found.verdict is Verdict.MISSING
+    assert "blob_endpoint" in found.detail
+    assert "hush" not in str(found)
+
+
 @pytest.mark.slow
 def test_a_whole_report_and_its_exit_status(tmp_path: Path) -> None:
     def ask(**environ: str) -> subprocess.CompletedProcess[str]:

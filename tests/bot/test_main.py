@@ -15,11 +15,11 @@ from bot.errors import ConfigError
 ROOT = Path(__file__).parents[2]
 
 
-def likeness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def likeness(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bot", *words],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -87,6 +87,18 @@ def test_a_mistyped_setting_is_named(tmp_path: Path, command: str) -> None:
     done = likeness(tmp_path, command)
     assert done.returncode == 2
     assert "bot.data_dri" in done.stderr
+
+
+def test_each_gpu_has_a_worker_until_one_cannot_run(tmp_path: Path) -> None:
+    """Which is told by the first of them that the database's address leads nowhere."""
+    (tmp_path / "config.toml").write_text(
+        '[store]\ndatabase_url = "postgresql://nobody@127.0.0.1:1/none"\n[engine]\nbase = "tiny"\n'
+    )
+    alone, several = (likeness(tmp_path, "worker", CUDA_VISIBLE_DEVICES=each) for each in ("0", "0,1"))
+    assert (alone.returncode, several.returncode) == (2, 2)
+    assert "child started" not in alone.stderr
+    assert several.stderr.count("child started") == 2
+    assert "The worker 1 process cannot run" in several.stderr or "The worker 2 process" in several.stderr
 
 
 def test_a_chat_is_served_once(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ class Still:
     async def close(self) -> None:
         self.closed = True
 
+    async def ready(self) -> bool:
+        return True
+
     async def tend(self) -> None:
         raise RuntimeError("broken")
 

@@ -52,6 +52,19 @@ async def test_a_configured_redis_is_never_started(started: list[Child], tmp_pat
     assert [child.name for child in started] == ["worker", "bot"]
 
 
+async def test_each_gpu_gets_a_worker_of_its_own(
+    started: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    await serve(settings_in(tmp_path), tmp_path / "own.toml")
+    assert [child.name for child in started] == ["redis", "worker 1", "worker 2", "worker 3", "bot"]
+    assert [child.environ["CUDA_VISIBLE_DEVICES"] for child in started[1:4]] == ["0", "1", "2"]
+    assert all(child.environ["LIKENESS_CONFIG"] == str(tmp_path / "own.toml") for child in started[1:])
+    started.clear()
+    await serve(settings_in(tmp_path, engine={"device": "cpu"}))
+    assert [child.name for child in started] == ["redis", "worker", "bot"]
+
+
 async def test_it_refuses_before_anything_starts(started: list[Child], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="licence"):
         await serve(settings_in(tmp_path, engine={"base": "flux1-dev"}))

@@ -34,6 +34,9 @@ class Hammer:
     async def perform(self, claim: Claim, tell: Tell) -> bool:
         return await self.act(claim, tell)
 
+    def warm(self, job: Claim) -> bool:
+        return True
+
     async def stop(self, claim: Claim) -> None:
         self.stopped.set()
 

@@ -1,6 +1,7 @@
 """The installation's own key and certificates."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptography import x509
@@ -15,6 +16,12 @@ def test_they_are_made_once_and_kept_to_oneself(tmp_path: Path) -> None:
     assert Credentials.load_or_create(tmp_path / "keys") == made
     assert Credentials.load_or_create(tmp_path / "others") != made
     assert stat.S_IMODE((tmp_path / "keys" / KEY_FILE).stat().st_mode) == 0o600
+
+
+def test_engines_that_start_together_have_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Credentials.load_or_create(tmp_path / "keys"), range(24)))
+    assert len(set(made)) == 1
 
 
 def test_the_chain_leads_from_the_key_to_the_authority(tmp_path: Path) -> None:
