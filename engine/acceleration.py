@@ -73,15 +73,7 @@ class Acceleration:
         if self.compiles:
             torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
             _compile(self._resources, backend)
-            try:
-                self._warm_up()
-            except torch.OutOfMemoryError:  # a job steps down by itself; here there is nobody to serve yet
-                log.warning("no_room_to_warm_up")
-            except (
-                torch._dynamo.exc.BackendCompilerFailed
-            ) as error:  # such as no C compiler: slower is better than not at all
-                log.error("not_compiled", extra={"problem": str(error)[:300], "remedy": REMEDY})
-                self._do_without()
+            self._warm()
             self._resources.collect()
             self._warmed_at = _graphs()
         log.info(
@@ -106,6 +98,17 @@ class Acceleration:
             torch._dynamo.reset()
         return True
 
+    def _warm(self) -> None:
+        try:
+            self._warm_up()
+        except torch.OutOfMemoryError:  # a job steps down by itself; here there is nobody to serve yet
+            log.warning("no_room_to_warm_up")
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            # Such as no C compiler: slower is better than not at all.
+            log.error("not_compiled", extra={"problem": str(error)[:300], "remedy": REMEDY})
+            self._do_without()
+            self._warm()
+
     def _do_without(self) -> None:
         """Nothing compiled after all."""
         self.compiles = False
@@ -114,7 +117,6 @@ class Acceleration:
             for module in base.transformer.modules():
                 module._compiled_call_impl = None
         torch._dynamo.reset()
-        self._warm_up()
 
     def _measure(self) -> Attention:
         base = self._resources.base

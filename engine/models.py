@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +144,14 @@ class Base:
         return output
 
 
-# Kept: a copy to the GPU at every step would make the host wait for it.
-@lru_cache(maxsize=64)
+# Kept for good: a copy to the GPU at every step would make the host wait for it, and recorded passes read
+# them where they are. There is one for each shape of a bucket.
+@cache
 def _text_ids(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return flow.text_ids(length).to(device, dtype)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _image_ids(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return flow.image_ids(rows, columns).to(device, dtype)
 
