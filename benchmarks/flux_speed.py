@@ -456,9 +456,9 @@ def _attention(bench: Bench, transformer: Any) -> Attention:
     if bench.device.type != "cuda":
         return Attention()
     config = transformer.config
-    tokens = (bench.geometry.sides[1] // 16) ** 2 + bench.geometry.text_tokens
+    lengths = [(side // 16) ** 2 + bench.geometry.text_tokens for side in reversed(bench.geometry.sides)]
     heads, width = config.num_attention_heads, config.attention_head_dim
-    chosen = choose(bench.device, bench.dtype, heads, width, tokens, on_gpu)
+    chosen = choose(bench.device, bench.dtype, heads, width, lengths, on_gpu)
     bench.notes.append(
         f"Attention by measurement: {chosen.training} in training, {chosen.drawing} in drawing."
     )

@@ -67,13 +67,17 @@ class Acceleration:
     def start(self, backend: str = "inductor") -> None:
         """Set everything up and warm it: seconds where it was compiled before, minutes where not."""
         begun = time.monotonic()
-        self._in_use.enter_context(self.attention.while_training())
+        self._use_attention()
         if self._resources.serving is not None:
             self._resources.serving.around = self.attention.while_drawing
         if self.compiles:
             torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
             _compile(self._resources, backend)
-            self._warm()
+            problem = self._warm()
+            if problem:  # such as no C compiler: slower is better than not at all
+                log.error("not_compiled", extra={"problem": problem, "remedy": REMEDY})
+                self._do_without()
+                self._warm()
             self._resources.collect()
             self._warmed_at = _graphs()
         log.info(
@@ -91,23 +95,35 @@ class Acceleration:
         if safe == self.attention:
             return False
         log.warning("attention_distrusted", extra={"kernel": self.attention.training, "now": safe.training})
-        self._in_use.close()
         self.attention = safe
-        self._in_use.enter_context(safe.while_training())
+        self._use_attention()
         if self.compiles:
-            torch._dynamo.reset()
+            self._forget_compiled()
         return True
 
-    def _warm(self) -> None:
+    def _use_attention(self) -> None:
+        self._in_use.close()
+        self._in_use.enter_context(self.attention.while_training())
+        if hasattr(torch.compiler.config, "cache_key_tag"):
+            # Which kernel attention is compiled to stands in no key of the compiler's cache.
+            kernels = f"{self.attention.training}/{self.attention.drawing}"
+            torch.compiler.config.cache_key_tag = f"likeness attention {kernels}"
+
+    def _forget_compiled(self) -> None:
+        """Also what was recorded of it: nobody else may keep it loaded."""
+        if self._resources.serving is not None:
+            self._resources.serving.base.forget_recordings()
+        torch._dynamo.reset()
+
+    def _warm(self) -> str:
+        """What keeps anything from being compiled, if something does."""
         try:
             self._warm_up()
         except torch.OutOfMemoryError:  # a job steps down by itself; here there is nobody to serve yet
             log.warning("no_room_to_warm_up")
         except torch._dynamo.exc.BackendCompilerFailed as error:
-            # Such as no C compiler: slower is better than not at all.
-            log.error("not_compiled", extra={"problem": str(error)[:300], "remedy": REMEDY})
-            self._do_without()
-            self._warm()
+            return str(error)[:300] or type(error).__name__
+        return ""
 
     def _do_without(self) -> None:
         """Nothing compiled after all."""
@@ -116,29 +132,36 @@ class Acceleration:
         for base in (self._resources.base, *([serving.base] if serving else [])):
             for module in base.transformer.modules():
                 module._compiled_call_impl = None
-        torch._dynamo.reset()
+        self._forget_compiled()
 
     def _measure(self) -> Attention:
         base = self._resources.base
         config, side = base.transformer.config, base.settings.picture_px
-        tokens = Frame(side, side, 1, 1.0).tokens + base.text_tokens
+        shapes = [(side, side), *self._training_shapes()]
+        lengths = [Frame(high, wide, 1, 1.0).tokens + base.text_tokens for wide, high in shapes]
         heads, width = config.num_attention_heads, config.attention_head_dim
-        return choose(base.device, base.dtype, heads, width, tokens, on_gpu)
+        return choose(base.device, base.dtype, heads, width, lengths, on_gpu)
 
     def _warm_up(self) -> None:
+        training = self._adapter(torch.float32)
+        self._draw(training)
+        if not self._trains(training) and self.distrust_attention():
+            self._draw(training)
+            if not self._trains(training):
+                log.error("gradients_not_finite", extra={"attention": self.attention.training})
+        self._resources.forget(WARM_UP.adapter_id)
+
+    @torch.no_grad()
+    def _draw(self, training: Adapter) -> None:
+        """Headshots, and looks at an adapter in training, which are drawn with the branch."""
         resources, settings = self._resources, self._resources.base.settings
         drawing, holder = resources.drawing(resources.all)
         picture, look = settings.picture_px, settings.resolution_px
-        adapter, training = (self._adapter(dtype) for dtype in (resources.base.dtype, torch.float32))
-        with torch.no_grad():
-            for _ in range(WARM_CALLS):
-                _ask(drawing, holder, adapter, picture, picture, _batch_size(picture), settings.guidance)
-            # Looks at an adapter in training are drawn with the branch.
-            batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
-            _ask(resources.base, resources.slot, training, look, look, batch, settings.guidance)
-        if not self._trains(training) and self.distrust_attention():
-            self._trains(training)
-        resources.forget(WARM_UP.adapter_id)
+        merged = training.to(resources.base.device, resources.base.dtype)
+        for _ in range(WARM_CALLS):
+            _ask(drawing, holder, merged, picture, picture, _batch_size(picture), settings.guidance)
+        batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
+        _ask(resources.base, resources.slot, training, look, look, batch, settings.guidance)
 
     def _trains(self, adapter: Adapter) -> bool:
         """Whether every gradient is finite."""
@@ -165,7 +188,11 @@ class Acceleration:
 
     def _adapter(self, dtype: torch.dtype) -> Adapter:
         info = AdapterInfo(WARM_UP.adapter_id, WARM_UP.person_id, "", self._recipe.rank)
-        fresh = self._resources.slot.fresh(info, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        fresh = self._resources.slot.fresh(info, generator)
+        for name, tensor in fresh.tensors.items():
+            if name.endswith("lora_B"):  # what changes nothing would prove nothing of the merge
+                tensor.normal_(std=0.1, generator=generator)
         return fresh.to(self._resources.base.device, dtype)
 
 

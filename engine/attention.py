@@ -6,9 +6,9 @@ several, and a training that diverges with it goes on with the next best (`engin
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class Attention:
 
     training: str | None = None
     drawing: str | None = None
+    safe: str | None = field(default=None, compare=False)  # the next best for training after cuDNN's
 
     def while_drawing(self) -> AbstractContextManager[object]:
         """Without gradients alone."""
@@ -47,7 +48,7 @@ class Attention:
 
     def without_cudnn(self) -> "Attention":
         """What trains where cuDNN's kernel is not to be trusted."""
-        return replace(self, training="flash") if self.training == "cudnn" else self
+        return replace(self, training=self.safe or "flash") if self.training == "cudnn" else self
 
 
 def _first(name: str | None) -> AbstractContextManager[object]:
@@ -58,37 +59,51 @@ def _first(name: str | None) -> AbstractContextManager[object]:
 
 
 def choose(
-    device: torch.device, dtype: torch.dtype, heads: int, width: int, tokens: int, measure: Measure
+    device: torch.device, dtype: torch.dtype, heads: int, width: int, lengths: Sequence[int], measure: Measure
 ) -> Attention:
-    """Both kernels for sequences of so many tokens. `measure`: seconds that a call takes on the device."""
+    """Both kernels, by sequences of so many tokens: the first is measured, all are checked. `measure`:
+    seconds that a call takes on the device."""
     generator = torch.Generator(device).manual_seed(0)
-    shape = (1, tokens, heads, width)  # as the transformer has them in memory
-    drawn = [torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3)]
-    inputs = [each.transpose(1, 2) for each in drawn]
+
+    def drawn(tokens: int) -> list[Tensor]:
+        shape = (1, tokens, heads, width)  # as the transformer has them in memory
+        made = (torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(3))
+        return [each.transpose(1, 2) for each in made]
+
+    inputs = [drawn(tokens) for tokens in dict.fromkeys(lengths)]
     with torch.enable_grad():  # whoever asks may be about to draw
-        training = _fastest(KERNELS, [each.requires_grad_() for each in inputs], measure)
-    return Attention(training, _fastest(KERNELS, [each.detach() for each in inputs], measure))
+        training = _by_speed([[each.requires_grad_() for each in given] for given in inputs], measure)
+    drawing = _by_speed([[each.detach() for each in given] for given in inputs[:1]], measure)
+    safe = [name for name in training if name in SAFE]
+    return Attention(*(names[0] if names else None for names in (training, drawing, safe)))
 
 
-def _fastest(kernels: dict[str, SDPBackend], inputs: list[Tensor], measure: Measure) -> str | None:
-    # Of the first head alone: all of FLUX's heads take 8 GB in the plain computation, more than there may be.
-    first = [each.detach()[:, :1].float().requires_grad_(each.requires_grad) for each in inputs]
-    with sdpa_kernel(SDPBackend.MATH):
-        exact = _run(first)
+def _by_speed(inputs: list[list[Tensor]], measure: Measure) -> list[str]:
+    """The kernels that are right for all inputs, the one that is fastest with the first of them first."""
+    exact = [_exact(given) for given in inputs]
     seconds: dict[str, float] = {}
-    for name, kernel in kernels.items():
+    for name, kernel in KERNELS.items():
         try:
             with sdpa_kernel(kernel):
-                made = _run(inputs)
-                if all(_near(a[:, :1], b) for a, b in zip(made, exact, strict=True)):
-                    seconds[name] = measure(lambda: _run(inputs))
+                if all(_right(given, wanted) for given, wanted in zip(inputs, exact, strict=True)):
+                    seconds[name] = measure(lambda: _run(inputs[0]))
         except RuntimeError as error:
             log.info("attention_kernel_left_out", extra={"kernel": name, "problem": str(error)[:200]})
-    log.info(
-        "attention_measured",
-        extra={"gradient": inputs[0].requires_grad, "ms": {k: round(v * 1e3, 3) for k, v in seconds.items()}},
-    )
-    return min(seconds, key=lambda name: seconds[name]) if seconds else None
+    said = {name: round(value * 1e3, 3) for name, value in seconds.items()}
+    log.info("attention_measured", extra={"gradient": inputs[0][0].requires_grad, "ms": said})
+    return sorted(seconds, key=lambda name: seconds[name])
+
+
+def _exact(inputs: list[Tensor]) -> list[Tensor]:
+    """Of the first head alone: all of FLUX's heads take 8 GB in the plain computation, more than there may
+    be."""
+    first = [each.detach()[:, :1].float().requires_grad_(each.requires_grad) for each in inputs]
+    with sdpa_kernel(SDPBackend.MATH):
+        return _run(first)
+
+
+def _right(inputs: list[Tensor], exact: list[Tensor]) -> bool:
+    return all(_near(made[:, :1], wanted) for made, wanted in zip(_run(inputs), exact, strict=True))
 
 
 def _run(inputs: list[Tensor]) -> list[Tensor]:

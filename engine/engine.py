@@ -37,10 +37,10 @@ from engine.models import Base
 from engine.pictures import Finish
 from engine.presets import recipe_for
 from engine.resources import Resources
-from engine.scheduler import Kind, Scheduler
+from engine.scheduler import Scheduler
 from engine.shoot_work import ShootWork
 from engine.tiers import Allowance
-from engine.trainer import TrainingDiverged
+from engine.trainer import Training, TrainingDiverged
 from engine.training_work import TrainingWork, trained
 from engine.work import Work
 
@@ -238,17 +238,29 @@ class Engine:
         log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
         self._asked[task_id] = request, less
         self._work[task_id].close()
+        for training in self._trainings().values():
+            training.forget_recordings()
         self._work[task_id] = self._make(request, less)
         self._resources.collect()
         return None
 
     def _train_again(self) -> None:
         """Every training goes on from where it is with what has changed since it began."""
-        for task_id, work in self._work.items():
-            if work.kind is Kind.TRAINING:
-                work.checkpoint()
-                work.close()
-                self._work[task_id] = self._make(*self._asked[task_id])
+        for task_id, training in self._trainings().items():
+            if not training.finished:
+                failed = self._guard(task_id, partial(self._from_checkpoint, task_id))
+                if failed is not None:
+                    self._end(task_id, failed)
+
+    def _from_checkpoint(self, task_id: str) -> None:
+        self._work[task_id].checkpoint()
+        self._work[task_id].close()
+        self._work[task_id] = self._make(*self._asked[task_id])
+
+    def _trainings(self) -> dict[str, Training]:
+        """Those that have begun."""
+        works = {task_id: work for task_id, work in self._work.items() if isinstance(work, TrainingWork)}
+        return {task_id: work.training for task_id, work in works.items() if work.training is not None}
 
     def _guard(self, task_id: str, act: Callable[[], Reply | None]) -> Reply | None:
         """Run what was asked for; what goes wrong in it ends that alone."""

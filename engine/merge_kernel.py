@@ -85,7 +85,7 @@ class Merger:
     @torch.no_grad()
     def merge(self, halves: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Write all serving rows: up (rows, rank) and down (rank, columns) for each, in the order of the
-        pairs, of one rank, contiguous, aligned, in bfloat16. Raises RuntimeError for others, before it
+        pairs, of one rank, contiguous, aligned, in bfloat16. Raises ValueError for others, before it
         writes."""
         ordered, rank = [halves[index] for index in self._order], len(halves[0][1])
         self._check(ordered, rank)
@@ -108,9 +108,9 @@ class Merger:
             for _ in range(count):
                 up, down = next(halves)
                 if not (up.shape == up_shape and down.shape == down_shape and self._reads(up, down)):
-                    raise RuntimeError(f"{up.shape} @ {down.shape} for a weight of {rows} x {columns}")
+                    raise ValueError(f"{up.shape} @ {down.shape} for a weight of {rows} x {columns}")
         if not self.takes(rank):
-            raise RuntimeError(f"rank {rank} is none of {RANKS}")
+            raise ValueError(f"rank {rank} is none of {RANKS}")
 
     def _reads(self, *tensors: Tensor) -> bool:
         return all(

@@ -127,8 +127,24 @@ class Serving:
         if self._merger is None or rank in self._distrusted or not self._merger.takes(rank):
             return False
         halves = [_halves(adapter, place) for place in self._at_once]
+        if rank not in self._proven:
+            return self._proves(self._merger, rank, halves)
         self._merger.merge(halves)
-        return rank in self._proven or self._is_right(rank, halves)
+        return True
+
+    def _proves(self, merger: "Merger", rank: int, halves: list[tuple[Tensor, Tensor]]) -> bool:
+        """The first merge of a rank; whether it is right. Nothing is proven by what changes nothing."""
+        if not all(bool(up.any()) for up, _ in halves):
+            return False
+        try:
+            merger.merge(halves)
+            return self._is_right(rank, halves)
+        except ValueError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a compiler or a card lacks, there is another way
+            log.error("no_merge_kernel", extra={"rank": rank, "problem": str(error)[:200]})
+            self._distrusted.add(rank)
+            return False
 
     def _is_right(self, rank: int, halves: list[tuple[Tensor, Tensor]]) -> bool:
         """Once for each rank, of every weight: what a compiler made of the kernel could give somebody another

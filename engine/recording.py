@@ -8,7 +8,8 @@ between, so it is made only where the card keeps room for everything else.
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -35,7 +36,10 @@ class Recorder(Protocol):
     """Records what reads and writes the same memory each time."""
 
     def record(self, act: Act) -> Recording | None:
-        """None where there is no room for it. `act` has run before, and may run again for it."""
+        """None where it cannot be, for want of room say. `act` has run before, and may run again for it."""
+
+    def forget(self) -> None:
+        """Nothing of what was recorded is replayed any more."""
 
 
 class Replays:
@@ -50,13 +54,15 @@ class Replays:
         """act(key, *inputs) must depend on nothing but key, inputs, and tensors that stay where they are.
         Without a recorder every call runs as it is."""
         self._act, self._device, self._recorder = act, device, recorder
+        self._gave_up = False
         self._seen = set[Hashable]()
         self._recorded: dict[Hashable, tuple[Outputs, Recording]] = {}
 
     def __call__(self, key: Hashable, *inputs: Tensor) -> Outputs:
         """What `act` gives, until the next call. key: everything that is no tensor, and the tensors' shapes.
         Inputs are brought to the device."""
-        if self._recorder is not None and key in self._seen and key not in self._recorded:
+        wanted = key in self._seen and key not in self._recorded and not self._gave_up
+        if self._recorder is not None and wanted:
             self._record(self._recorder, key, inputs)
         if key not in self._recorded:
             made = self._act(key, *(each.to(self._device) for each in inputs))
@@ -71,12 +77,15 @@ class Replays:
     def forget(self) -> None:
         """Give the memory back; what is asked again is recorded again."""
         self._recorded.clear()
+        self._gave_up = False
+        if self._recorder is not None:
+            self._recorder.forget()
 
     def _record(self, recorder: Recorder, key: Hashable, inputs: Outputs) -> None:
         fixed = tuple(each.to(self._device, copy=True) for each in inputs)
         recording = recorder.record(lambda: self._act(key, *fixed))
         if recording is None:
-            self._recorder = None
+            self._gave_up = True
         else:
             self._recorded[key] = fixed, recording
 
@@ -84,10 +93,13 @@ class Replays:
 class GraphRecorder:
     """`Recorder` by CUDA graphs. All that one records shares its memory: one runs at a time."""
 
+    _all: ClassVar[WeakSet["GraphRecorder"]] = WeakSet()
+
     def __init__(self, device: torch.device, reserve_mib: int = RESERVE_MIB) -> None:
         self._device, self._reserve = device, reserve_mib * _MIB
-        self._pool = torch.cuda.graph_pool_handle()
         self._kept = 0
+        self._pool = torch.cuda.graph_pool_handle()
+        self._all.add(self)
 
     def record(self, act: Act) -> Recording | None:
         """See `Recorder`."""
@@ -95,16 +107,23 @@ class GraphRecorder:
         if self._room() - kept < self._reserve:
             log.info("not_recorded", extra={"needed_mib": kept // _MIB, "room_mib": self._room() // _MIB})
             return None
-        graph = torch.cuda.CUDAGraph()
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
-            # Other threads' work is no part of it.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            # The stream is this one again, whatever fails. Other threads' work is no part of a recording.
+            with (
+                torch.cuda.stream(here),
+                torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+            ):
                 outputs = act()
-        except torch.OutOfMemoryError:
-            log.warning("no_room_to_record", extra={"needed_mib": kept // _MIB})
+        except RuntimeError as error:  # it goes on unrecorded; a GPU that is lost says so at the next call
+            log.warning("not_recorded", extra={"needed_mib": kept // _MIB, "problem": str(error)[:200]})
             return None
         self._kept = kept
         return Recording(outputs, graph.replay)
+
+    def forget(self) -> None:
+        """See `Recorder`. A pool that nobody uses any more must not be used again."""
+        self._pool, self._kept = torch.cuda.graph_pool_handle(), 0
 
     def _memory_of(self, act: Act) -> int:
         """Bytes that it takes at its peak."""
@@ -114,7 +133,7 @@ class GraphRecorder:
         return torch.cuda.max_memory_allocated(self._device) - before
 
     def _room(self) -> int:
-        """Bytes that nobody needs: free on the card, or held back by the allocator."""
-        free, _ = torch.cuda.mem_get_info(self._device)
-        held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return free + held
+        """Bytes that nobody needs: free on the card, or held back by the allocator for anybody."""
+        free: int = torch.cuda.mem_get_info(self._device)[0]
+        held: int = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        return free + held - sum(other._kept for other in self._all if other is not self)

@@ -142,8 +142,8 @@ class Training:
         return True
 
     def step(self) -> float:
-        """One optimizer step; returns its loss. Raises torch.OutOfMemoryError with nothing changed but the
-        random state, which the last checkpoint keeps, and TrainingDiverged."""
+        """One optimizer step; returns its loss. Raises torch.OutOfMemoryError and TrainingDiverged with
+        nothing changed but the random state, which the last checkpoint keeps."""
         draws = self._batches.next()
         done, gradient = torch.zeros_like(self._weights[0].detach()), torch.zeros_like(self._weights)
         for group in by_shape(draws):
@@ -187,6 +187,10 @@ class Training:
             self._saves.wait()
         except Exception as error:  # noqa: BLE001 - said, and that is all there is to do
             log.warning("checkpoint_not_written", extra={"problem": str(error)})
+
+    def forget_recordings(self) -> None:
+        """Give the memory of recorded passes back; they are recorded again where they are asked again."""
+        self._gradient.forget_recordings()
 
     def discard(self) -> None:
         """Remove the checkpoint, once the adapter is safe."""

@@ -87,6 +87,7 @@ class TrainingWork(Work):
         """See `Work.close`."""
         if self._training is not None:
             self._training.close()
+            self._training.forget_recordings()
 
     def _advance(self) -> Reply:
         if self._waiting:

@@ -14,6 +14,7 @@ class Launches:
     def __init__(self) -> None:
         self.grids: list[tuple[int, int]] = []
         self.broken = False  # then one number is wrong
+        self.idle = False  # then adapters are left out
 
     def __getitem__(self, grid: tuple[int, int]) -> Callable[..., None]:
         return partial(self._launch, grid)
@@ -28,10 +29,11 @@ class Launches:
         for (pristine, serving), (up, down) in zip(
             fixed[:count].tolist(), moving[:count].tolist(), strict=True
         ):
-            torch.addmm(
-                _at(pristine, rows, columns), _at(up, rows, rank), _at(down, rank, columns),
-                out=_at(serving, rows, columns),
-            )  # fmt: skip
+            before, after = _at(pristine, rows, columns), _at(serving, rows, columns)
+            if self.idle:
+                after.copy_(before)
+            else:
+                torch.addmm(before, _at(up, rows, rank), _at(down, rank, columns), out=after)
             if self.broken:
                 _at(serving, rows, columns)[-1, -1] += 1
 

@@ -98,6 +98,26 @@ def test_cudnns_attention_is_given_up_where_its_gradients_are_not_finite(
     assert not accelerated.distrust_attention(), "there is nothing else to blame"
 
 
+def test_compiled_code_is_kept_by_the_attention_that_it_was_compiled_with(
+    resources: Resources, recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own key does not know it: what was compiled with cuDNN's came back after it was given up."""
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", "")
+    accelerated, tags = Acceleration(resources, recipe, "off"), []
+    accelerated.attention = Attention("cudnn", None)
+    accelerated.start()
+    tags.append(torch.compiler.config.cache_key_tag)
+    accelerated.distrust_attention()
+    tags.append(torch.compiler.config.cache_key_tag)
+    assert len({*tags, ""}) == 3
+    accelerated._in_use.close()
+
+
+def test_the_warm_up_changes_the_base_so_that_a_merge_is_proven(resources: Resources, recipe) -> None:
+    for name, tensor in Acceleration(resources, recipe)._adapter(torch.float32).tensors.items():
+        assert bool(tensor.any()), name
+
+
 @torch.no_grad()
 def batch_of(count: int, base) -> torch.Tensor:
     text, noise = base.encode_text("photo of sks person"), torch.Generator().manual_seed(0)

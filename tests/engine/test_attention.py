@@ -23,7 +23,7 @@ def measured(seconds: list[float]):
 
 def test_the_fastest_of_those_that_work_is_taken() -> None:
     # On a CPU flash and math exist; cudnn and efficient do not and are left out.
-    chosen = choose(CPU, torch.float32, 2, 16, 32, measured([2.0, 1.0, 1.0, 2.0]))
+    chosen = choose(CPU, torch.float32, 2, 16, [32], measured([2.0, 1.0, 1.0, 2.0]))
     assert chosen == Attention(training="math", drawing="flash")
 
 
@@ -46,7 +46,7 @@ def test_one_that_computes_nonsense_is_left_out(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(module, "scaled_dot_product_attention", broken)
     monkeypatch.setattr(module, "sdpa_kernel", Kernel)
-    chosen = choose(CPU, torch.float32, 2, 16, 32, measured([1.0] * 9))
+    chosen = choose(CPU, torch.float32, 2, 16, [32], measured([1.0] * 9))
     assert "flash" not in (chosen.training, chosen.drawing)
 
 
@@ -62,7 +62,7 @@ def test_where_the_plain_computation_of_all_heads_has_no_room_the_others_are_cho
         return original(query, *others)
 
     monkeypatch.setattr(module, "scaled_dot_product_attention", crowded)
-    assert choose(CPU, torch.float32, 2, 16, 32, measured([1.0] * 9)) == Attention("flash", "flash")
+    assert choose(CPU, torch.float32, 2, 16, [32], measured([1.0] * 9)) == Attention("flash", "flash")
 
 
 def test_cudnn_can_be_given_up_for_training_alone() -> None:
@@ -112,5 +112,5 @@ def test_what_the_chosen_one_cannot_do_another_does() -> None:
 
 def test_who_is_about_to_draw_can_measure_too() -> None:
     with torch.no_grad():
-        chosen = choose(CPU, torch.float32, 2, 16, 32, measured([2.0, 1.0, 1.0, 2.0]))
+        chosen = choose(CPU, torch.float32, 2, 16, [32], measured([2.0, 1.0, 1.0, 2.0]))
     assert chosen == Attention(training="math", drawing="flash")

@@ -407,6 +407,32 @@ def test_a_training_that_diverges_with_a_doubtful_kernel_goes_on_with_another(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_one_that_cannot_be_saved_then_ends_alone(
+    running: Running, coloured_photos: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerated = running.engine._acceleration
+    accelerated.attention = Attention("cudnn", None)
+    step, save = trainer_module.Training.step, trainer_module.Training.save
+
+    def diverges_once(self: trainer_module.Training) -> float:
+        if self.step_index == 3 and accelerated.attention.training == "cudnn":
+            raise trainer_module.TrainingDiverged(3)
+        return step(self)
+
+    def full(self: trainer_module.Training) -> None:
+        if self.step_index == 3:
+            raise OSError(errno.ENOSPC, "no space left")
+        save(self)
+
+    monkeypatch.setattr(trainer_module.Training, "step", diverges_once)
+    monkeypatch.setattr(trainer_module.Training, "save", full)
+    running.engine.submit(training(coloured_photos((200, 60, 60), 4), tmp_path, "full"))
+    assert running.answer("full").reason == "disk_full"
+    monkeypatch.setattr(trainer_module.Training, "save", save)
+    running.engine.submit(training(coloured_photos((200, 60, 60), 4), tmp_path, "next"))
+    assert isinstance(running.answer("next"), AdapterTrained)
+
+
 def test_one_that_diverges_by_itself_fails(
     running: Running, coloured_photos: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,11 +65,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(launches: Launc
         "device": (up.to("meta"), down.to("meta")),
     }
     for each in wrong.values():
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ValueError):
             Merger(there).merge([*right[:-1], each])
     for rank in (1, 4, 33, 129):
         assert not Merger.takes(rank)
-        with pytest.raises(RuntimeError, match=f"rank {rank}"):
+        with pytest.raises(ValueError, match=f"rank {rank}"):
             Merger(there).merge(halves(rank))
     assert not launches.grids
     assert all(serving.isnan().all() for _, serving in there)

@@ -57,8 +57,22 @@ def test_what_was_forgotten_is_recorded_again() -> None:
     for _ in range(3):
         ask(replays, "a", 1.0)
     replays.forget()
+    assert recorder.forgotten == 1
     assert ask(replays, "a", 4.0) == [8.0, 8.0]
     assert recorder.recorded == 2
+
+
+def test_who_gave_up_for_want_of_room_tries_again_once_all_is_forgotten() -> None:
+    recorder = Again(most=0)
+    replays = Replays(Twice(), CPU, recorder)
+    for _ in range(3):
+        ask(replays, "a", 1.0)
+    recorder.most = 1
+    ask(replays, "a", 1.0)
+    assert recorder.recorded == 0
+    replays.forget()
+    ask(replays, "a", 1.0)
+    assert recorder.recorded == 1
 
 
 def test_inputs_belong_to_whoever_asks() -> None:
