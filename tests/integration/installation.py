@@ -37,7 +37,8 @@ min_selfies = {count}
 wanted_selfies = {count}
 headshots_per_shoot = {headshots}
 [engine]
-base = "tiny"
+base = "{base}"
+licence_confirmed = true
 device = "cpu"
 preset = "fast"
 threads = 1
@@ -57,11 +58,11 @@ def selfies() -> list[bytes]:
 class Installation:
     """One running `likeness run`."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, base: str = "tiny") -> None:
         self.folder, self.data_dir = folder, folder / "data"
         self.config = folder / "config.toml"
         self.config.write_text(
-            CONFIG.format(data_dir=self.data_dir, url=url, count=COUNT, headshots=HEADSHOTS)
+            CONFIG.format(data_dir=self.data_dir, url=url, count=COUNT, headshots=HEADSHOTS, base=base)
         )
         self.log = folder / "run.log"
         self.process: asyncio.subprocess.Process | None = None
@@ -185,10 +186,12 @@ class Installation:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[tuple[Installation, TelegramPeople, Person]]:
+async def running(
+    folder: Path, base: str = "tiny"
+) -> AsyncIterator[tuple[Installation, TelegramPeople, Person]]:
     """An installation, its Telegram, and a person on it."""
     async with running_server() as server, TelegramPeople(server.url) as people:
-        installation = Installation(folder, server.url)
+        installation = Installation(folder, server.url, base)
         await installation.start()
         try:
             yield installation, people, await people.person()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.endless_base import make_endless_tiny
 from tests.images import OTHERS, as_bytes, cartoon, group_photo, landscape, png_bomb, selfie
 from tests.integration.installation import COUNT, Installation, has_button, running, selfies
 from tests.servers.telegram_people import Person
@@ -46,7 +47,9 @@ async def answered(person: Person, words: str, wanted: str) -> None:
 
 
 async def test_every_mistake_is_answered_and_nothing_is_lost(tmp_path: Path) -> None:
-    async with running(tmp_path) as (installation, _, person):
+    # Its training must not be over before everything is deleted, however fast the machine is.
+    make_endless_tiny(tmp_path / "endless")
+    async with running(tmp_path, str(tmp_path / "endless")) as (installation, _, person):
         await before_consent(installation, person)
         await person.press("consent_yes", await person.wait_for(has_button("consent_yes")))
         await person.wait_for("Now send me selfies")
