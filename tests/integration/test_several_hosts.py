@@ -94,7 +94,9 @@ async def three_hosts(
         keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests", "region_name": "us-east-1"}
         client = boto3.client("s3", endpoint_url=s3_url, **keys)
         client.create_bucket(Bucket=BUCKET)
-        config = CONFIG.format(data_dir="{data_dir}", url=server.url, count=COUNT, headshots=HEADSHOTS)
+        config = CONFIG.format(
+            data_dir="{data_dir}", url=server.url, count=COUNT, headshots=HEADSHOTS, base="tiny"
+        )
         config += STORE.format(bucket=BUCKET, url=s3_url)
         shared = {
             **CREDENTIALS,
