@@ -211,6 +211,18 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return kernel
 
 
+@pytest.fixture
+def both(
+    half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
+) -> tuple[AdapterSlot, Serving, Serving]:
+    """A slot, what merges for it by the kernel, and what merges for it by `addmm`."""
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving = Serving(small, its_slot)
+    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
+    return its_slot, serving, Serving(small, its_slot)
+
+
 @pytest.mark.parametrize("fuse", [True, False])
 def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
     base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, fuse: bool
@@ -234,13 +246,9 @@ def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
 
 
 def test_a_kernel_that_is_wrong_for_a_rank_gives_nobody_a_face(
-    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, caplog
+    base, both: tuple[AdapterSlot, Serving, Serving], launches: Launches, caplog
 ) -> None:
-    small = half()
-    its_slot = AdapterSlot(small.transformer)
-    serving = Serving(small, its_slot)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
-    plain = Serving(small, its_slot)
+    its_slot, serving, plain = both
     launches.broken = True
     for seed in (1, 2):
         one = adapter(base, its_slot, seed, rank=16)
@@ -255,13 +263,9 @@ def test_a_kernel_that_is_wrong_for_a_rank_gives_nobody_a_face(
 
 
 def test_an_adapter_that_changes_nothing_proves_nothing(
-    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
+    base, both: tuple[AdapterSlot, Serving, Serving], launches: Launches
 ) -> None:
-    small = half()
-    its_slot = AdapterSlot(small.transformer)
-    serving = Serving(small, its_slot)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
-    plain = Serving(small, its_slot)
+    its_slot, serving, plain = both
     launches.idle = True
     info = AdapterInfo("fresh", "p", base.folder.revision, 16)
     for one in (its_slot.fresh(info, torch.Generator()), adapter(base, its_slot, 1, rank=16)):
