@@ -12,12 +12,12 @@ import datetime
 import platform
 import random
 import statistics
-import subprocess
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.commit import commit
 from engine.scheduler import Kind, Scheduler
 from engine.training_work import TRAINING_QUANTUM_SECONDS
 from tests.engine.one_gpu import Job, Policy, simulate
@@ -203,13 +203,11 @@ def table(costs: Costs, days: int) -> list[str]:
 
 def report(days: int) -> str:
     """The whole page."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     lines = [
         "# A day on one GPU",
         "",
-        f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit}, Python {platform.python_version()}."
+        f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit()}, Python"
+        f" {platform.python_version()}."
         f" Simulated: {days} days, each of {TRAININGS} trainings and {SHOOTS} shoots of {PEOPLE} people, half"
         " of them in the evening. What is measured and what is assumed stands in benchmarks/day.py. Again:"
         " `python -m benchmarks.day`.",

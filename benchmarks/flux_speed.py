@@ -13,7 +13,6 @@ import datetime
 import gc
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
 import traceback
@@ -31,6 +30,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.commit import commit
 from benchmarks.flux_training import random_base, random_dataset
 from engine import flow
 from engine.attention import Attention, choose, on_gpu
@@ -531,16 +531,13 @@ def run(bench: Bench, parts: list[str], budget: float) -> None:
 
 def page(bench: Bench) -> str:
     """What is written down."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     name = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else platform.machine()
     versions = ", ".join(f"{each} {version(each)}" for each in ("torch", "diffusers", "peft"))
     return "\n".join(
         [
             "# Engine speed at FLUX.1-dev's geometry",
             "",
-            f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit}, {name}, {versions}. Random"
+            f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit()}, {name}, {versions}. Random"
             f" weights{', TINY: the figures mean nothing' if bench.tiny else ''}. The limit is {PEAK_TFLOPS}"
             " TFLOP/s in bfloat16. Again: `python -m benchmarks.flux_speed`.",
             "",

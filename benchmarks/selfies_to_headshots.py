@@ -18,8 +18,6 @@ import argparse
 import datetime
 import json
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -34,6 +32,7 @@ import torch
 from accelerate import Accelerator
 
 from benchmarks.absent_packages import MISSING
+from benchmarks.commit import commit
 from benchmarks.random_flux import FLUX, TINY, random_flux
 from benchmarks.stages import REST, Stages
 from engine import curve, shoot_work
@@ -306,7 +305,7 @@ def page(figures: Figures, options: argparse.Namespace) -> str:
         [
             "# From the fifteenth selfie to headshots",
             "",
-            f"{datetime.datetime.now(datetime.UTC).date()}, commit {_commit()}, {name}, Python"
+            f"{datetime.datetime.now(datetime.UTC).date()}, commit {commit()}, {name}, Python"
             f" {platform.python_version()}, {versions}. Random weights"
             f"{', TINY: the figures mean nothing' if options.tiny else ''}. Preset {options.preset},"
             f" {options.steps} steps. Again: `python -m benchmarks.selfies_to_headshots`.",
@@ -321,13 +320,6 @@ def page(figures: Figures, options: argparse.Namespace) -> str:
             "",
         ]
     )
-
-
-def _commit() -> str:
-    if shutil.which("git") is None:
-        return "unknown"
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def _training_table(figures: Figures) -> list[str]:
