@@ -26,6 +26,9 @@ CANNOT_START, LOST = 3, 4
 PR_SET_PDEATHSIG = 1
 # A quantum and a checkpoint take less; a process that hangs in a driver must go all the same.
 GRACE_SECONDS = 60.0
+# Of the processor beside a GPU, which does the work. torch starts one for each core, also where a container
+# may use few of them; waking them then takes longer than what they do.
+THREADS_BESIDE_GPU = 4
 
 
 def main() -> int:
@@ -62,8 +65,9 @@ def _build(config: EngineConfig, replies: ReplyStream) -> tuple[Any, dict[str, A
     from engine.photos import PhotoChecker
     from engine.pictures import write_picture
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if config.threads or not on_cpu:
+        torch.set_num_threads(config.threads or THREADS_BESIDE_GPU)
     keep_artifacts(Path(config.cache_dir))
     checker = PhotoChecker(config)
     finish = Marker(Path(config.cache_dir) / KEYS).finish if config.mark_images else write_picture

@@ -25,17 +25,39 @@ class Draw:
 
 
 class Batches:
-    """Endless. `order` (the photos still to come in this round) and the generator are its whole state."""
+    """Endless. `state` is all that what comes next depends on."""
 
     def __init__(
         self, dataset: Dataset, recipe: Recipe, shift: SigmaShift, generator: torch.Generator
     ) -> None:
         self._dataset, self._recipe, self._shift, self._generator = dataset, recipe, shift, generator
-        self.order: list[str] = []
+        self._order: list[str] = []  # the photos still to come in this round
+        self._ahead: tuple[list[Draw], tuple[list[str], Tensor]] | None = None
+
+    @property
+    def state(self) -> tuple[list[str], Tensor]:
+        """The photos still to come in this round, and the generator's state; before what was drawn ahead."""
+        if self._ahead is not None:
+            return self._ahead[1]
+        return list(self._order), self._generator.get_state()
+
+    def go_on(self, order: list[str], generator: Tensor) -> None:
+        """From a `state`."""
+        self._ahead, self._order = None, list(order)
+        self._generator.set_state(generator)
 
     def next(self) -> list[Draw]:
         """The next `batch_size` views."""
-        return [self._draw() for _ in range(self._recipe.batch_size)]
+        self.draw_ahead()
+        assert self._ahead is not None
+        (draws, _), self._ahead = self._ahead, None
+        return draws
+
+    def draw_ahead(self) -> None:
+        """What `next` will give, while a GPU is busy with something else."""
+        if self._ahead is None:
+            before = self.state
+            self._ahead = [self._draw() for _ in range(self._recipe.batch_size)], before
 
     def _draw(self) -> Draw:
         view, caption = self._view()
@@ -51,9 +73,9 @@ class Batches:
         if self._dataset.prior and self._happens(self._recipe.prior_share):
             view = self._dataset.prior[draw_index([1.0] * len(self._dataset.prior), self._generator)]
             return view, view.caption
-        if not self.order:
-            self.order = draw_round(self._dataset.keys, self._dataset.weights, self._generator)
-        views = self._dataset.photos[self.order.pop(0)].views
+        if not self._order:
+            self._order = draw_round(self._dataset.keys, self._dataset.weights, self._generator)
+        views = self._dataset.photos[self._order.pop(0)].views
         view = views[draw_index([view.share for view in views], self._generator)]
         dropped = self._happens(self._recipe.caption_dropout)
         return view, self._dataset.plain if dropped else view.caption

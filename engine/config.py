@@ -19,7 +19,7 @@ class EngineConfig:
     device: `auto`, `cpu`, `cuda` or `cuda:N`.
     preset: `fast`, `balanced` or `best`; every hyper-parameter of training is derived from it and the base.
     cache_dir: where the engine may keep files of its own (tiny base, compiled artifacts).
-    threads: CPU threads for torch; 0 leaves torch's choice.
+    threads: CPU threads for torch; 0 = torch's choice, or a few beside a GPU.
     """
 
     base: str = "demo"

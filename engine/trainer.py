@@ -81,7 +81,7 @@ class Training:
         self._accelerator = accelerator
         self._path = work_dir / CHECKPOINT_FILE
         self._saves = WriteBehind()
-        self._generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         self._identity = json.dumps(
             [
                 CHECKPOINT_VERSION, asdict(recipe), info.adapter_id, info.base_revision,
@@ -89,7 +89,7 @@ class Training:
             ],
             sort_keys=True,
         )  # fmt: skip
-        fresh = slot.fresh(info, self._generator)
+        fresh = slot.fresh(info, generator)
         if base.face_prior is not None and face is not None and recipe.face_prior:
             base.face_prior.start(fresh, face)
         # In one piece: the optimizer, the average and a checkpoint do one thing instead of FLUX's 836.
@@ -103,7 +103,7 @@ class Training:
             fused=base.device.type == "cuda",
         )
         self._gradient = AdapterGradient(base, slot, self._live, recipe.guidance, accelerator, recorder)
-        self._batches = Batches(dataset, recipe, base.shift, self._generator)
+        self._batches = Batches(dataset, recipe, base.shift, generator)
         self._stopped = False
         self.step_index = 0
         self.best: Best | None = None
@@ -150,6 +150,7 @@ class Training:
             loss, of_group = self._gradient.of(group, self._texts, len(group) / len(draws))
             done += loss
             gradient += of_group
+        self._batches.draw_ahead()  # a GPU is busy with the above until its result is asked for
         self._weights.grad = gradient
         norm = self._accelerator.clip_grad_norm_([self._weights], self._recipe.max_gradient_norm)
         if not bool(torch.isfinite(norm)):
@@ -199,14 +200,15 @@ class Training:
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """What is saved: tensors where they are, and the file's header."""
-        tensors = {"adapter": self._weights.detach(), "generator": self._generator.get_state()}
+        order, generator = self._batches.state
+        tensors = {"adapter": self._weights.detach(), "generator": generator}
         if self._average is not None:
             tensors["average"] = self._average.tensor
         moments = self._optimizer.state_dict()["state"].get(0, {})
         tensors |= {f"{OPTIMIZER}{kind}": value for kind, value in moments.items()}
         progress: dict[str, Any] = {
             "step": self.step_index,
-            "order": self._batches.order,
+            "order": order,
             "stopped": self._stopped,
             "notes": self.notes,
         }
@@ -236,9 +238,9 @@ class Training:
         }
         state = {0: moments} if moments else {}
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
-        self._generator.set_state(tensors["generator"])
         progress = json.loads(header["progress"])
-        self._batches.order, self.step_index = progress["order"], progress["step"]
+        self._batches.go_on(progress["order"], tensors["generator"])
+        self.step_index = progress["step"]
         self._stopped, self.notes = progress["stopped"], progress["notes"]
         if "best_score" in progress:
             info = replace(self._live.info, steps=progress["best_step"])

@@ -44,12 +44,14 @@ def test_every_photo_comes_once_before_any_comes_again() -> None:
     assert sorted(tags[:4]) == sorted(tags[4:8]) == sorted(tags[8:]) == [0, 1, 2, 3]
 
 
-def test_it_goes_on_from_its_order_and_generator() -> None:
-    whole, generator = batches(dataset()), torch.Generator()
+@pytest.mark.parametrize("ahead", [False, True])
+def test_it_goes_on_from_its_state_whatever_was_drawn_ahead(ahead: bool) -> None:
+    whole, again = batches(dataset()), batches(dataset(), seed=5)
     whole.next()
-    generator.set_state(whole._generator.get_state())
-    again = Batches(dataset(), RECIPE, SHIFT, generator)
-    again.order = list(whole.order)
+    if ahead:
+        whole.draw_ahead()
+    again.draw_ahead()
+    again.go_on(*whole.state)
     for first, second in zip(whole.next(), again.next(), strict=True):
         assert torch.equal(first.noise, second.noise)
         assert torch.equal(first.sigma, second.sigma)
