@@ -424,7 +424,7 @@ def part_switch(bench: Bench, transformer: Any) -> None:
     at_hand = bench.seconds(lambda: merge(lambda i: people[i]))
     bench.say(f"| at hand, merged | {at_hand * 1000:.1f} | |")
     moved = 2 * sum(each.weight.nbytes for each in slot.linears.values())
-    way = "by the kernel" if has_kernel(bench.device) else "by addmm"
+    way = "by the kernel" if has_kernel(bench.device) else "one by one"
     bench.notes.append(f"Merging {way} reads and writes {moved / at_hand / 1e12:.2f} TB/s of weights.")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{seed}.safetensors" for seed in (1, 2)]

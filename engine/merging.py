@@ -6,8 +6,8 @@ nothing is ever subtracted, so nothing drifts, and what is there depends on that
 itself is never written to: trainings go on beside it with branches of their own.
 
 On a GPU one pass of `engine.merge_kernel` does it; on a CPU, for float8, in other types than bfloat16 and at
-ranks too large for it, `torch.addmm` does, matrix by matrix. Each way gives the same bits each time; the two
-differ by no more than that one rounding.
+ranks too large for it, a sum in float32 does, matrix by matrix. (`addmm` in bfloat16 rounds the product
+before it is added: on an H200 three of ten numbers are then others.) Each way gives the same bits each time.
 
 For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else adapters stay branches.
 """
@@ -215,10 +215,11 @@ def _plain(half: Tensor) -> Tensor:
 
 def _write(place: _Place, up: Tensor, down: Tensor) -> None:
     """serving = pristine + up @ down; alpha = rank, so the scale is 1."""
+    merged = torch.addmm(place.pristine.float(), up.float(), down.float())
     if isinstance(place.serving, Float8Linear):
-        place.serving.write(place.first, torch.addmm(place.pristine, up, down))
+        place.serving.write(place.first, merged)
     else:
-        torch.addmm(place.pristine, up, down, out=_rows(place))
+        _rows(place).copy_(merged)
 
 
 def _rows(place: _Place) -> Tensor:

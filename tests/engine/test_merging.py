@@ -215,7 +215,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
 def both(
     half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[AdapterSlot, Serving, Serving]:
-    """A slot, what merges for it by the kernel, and what merges for it by `addmm`."""
+    """A slot, what merges for it by the kernel, and what merges for it without."""
     small = half()
     its_slot = AdapterSlot(small.transformer)
     serving = Serving(small, its_slot)
@@ -224,7 +224,7 @@ def both(
 
 
 @pytest.mark.parametrize("fuse", [True, False])
-def test_the_kernel_is_given_what_addmm_is_also_after_a_release(
+def test_the_kernel_is_given_what_the_plain_way_is_also_after_a_release(
     base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, fuse: bool
 ) -> None:
     small = half()
@@ -273,7 +273,7 @@ def test_an_adapter_that_changes_nothing_proves_nothing(
             assert same(weights(serving), weights(plain))
 
 
-def test_where_the_kernel_cannot_run_addmm_merges(
+def test_where_the_kernel_cannot_run_the_plain_way_merges(
     base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -298,7 +298,9 @@ def test_a_release_gives_memory_back_that_the_kernel_knew(base, half: Callable, 
     assert all(each() is None for each in storages)
 
 
-def test_without_a_kernel_for_it_addmm_merges(base, slot: AdapterSlot, half: Callable, launches) -> None:
+def test_without_a_kernel_for_it_the_plain_way_merges(
+    base, slot: AdapterSlot, half: Callable, launches
+) -> None:
     """Other ranks, float32 and float8."""
     small = half()
     its_slot = AdapterSlot(small.transformer)
