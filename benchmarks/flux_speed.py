@@ -33,6 +33,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.commit import commit
 from benchmarks.flux_training import random_base, random_dataset
 from engine import flow
+from engine.acceleration import compile_blocks
 from engine.attention import Attention, choose, on_gpu
 from engine.base_folder import BaseSettings
 from engine.float8 import FrozenFloat8Linear
@@ -233,10 +234,9 @@ def relative(made: Tensor, wanted: Tensor) -> float:
     return float((made - wanted).norm() / wanted.norm())
 
 
-def compile_blocks(bench: Bench, transformer: Any, dynamic: bool | None = False) -> None:
-    """As diffusers offers it. On a CPU without the code generator: what counts there is that it runs."""
-    backend = "inductor" if bench.device.type == "cuda" else "eager"
-    transformer.compile_repeated_blocks(fullgraph=True, dynamic=dynamic, backend=backend)
+def backend(bench: Bench) -> str:
+    """On a CPU without the code generator: what counts there is that it runs."""
+    return "inductor" if bench.device.type == "cuda" else "eager"
 
 
 def plain(transformer: Any) -> Any:
@@ -274,7 +274,7 @@ def part_draw(bench: Bench, transformer: Any) -> None:
     """Pictures at the large side: eager and unfused, compiled and hot-swapped, merged and compiled."""
     side, text = bench.geometry.sides[1], make_text(bench, transformer)
     pristine = plain(transformer)
-    slot = AdapterSlot(transformer, fuse=True)
+    slot = AdapterSlot(transformer, lean=True)
     base, one = make_base(bench, transformer), make_adapter(bench, slot, 1, bench.dtype)
     unfused = with_peft(bench, pristine)
     load_peft(unfused, one)
@@ -285,14 +285,15 @@ def part_draw(bench: Bench, transformer: Any) -> None:
     first = second = None
     if bench.theirs:
         first = _draw_row(bench, "diffusers eager, unfused", eager, text, exact, None)
-        compile_blocks(bench, unfused)
+        # As diffusers offers it.
+        unfused.compile_repeated_blocks(fullgraph=True, dynamic=False, backend=backend(bench))
         second = _draw_row(bench, "diffusers compiled, hot-swapped", eager, text, exact, first)
     del unfused, eager
     attention = _attention(bench, transformer)
     for fp8 in bench.float8:
         serving = Serving(base, slot, float8=fp8, recorder=bench.recorder())
         serving.around = attention.while_drawing
-        compile_blocks(bench, serving.base.transformer)
+        compile_blocks(serving.base.transformer, backend(bench), dynamic=False)
         with serving.holding(one):
             label = f"ours: merged, compiled{', float8' if fp8 else ''}"
             _draw_row(bench, label, serving.base, text, exact, first, second)
@@ -339,18 +340,18 @@ def part_train(bench: Bench, transformer: Any) -> None:
         _train_row(bench, f"diffusers' recipe, {name} px", name, step)
         del theirs, trained, step
         free(bench)
-    slot = AdapterSlot(transformer, fuse=True)
+    exact = _exact_gradient(bench, plain(transformer))
+    slot = AdapterSlot(transformer, lean=True)
     base, attention = random_base(transformer, bench.device), _attention(bench, transformer)
     set_recompute(transformer, False)
-    exact = _gradient(bench, base, slot)
-    compile_blocks(bench, transformer, dynamic=None)
+    compile_blocks(transformer, backend(bench), dynamic=None)
     with attention.while_training():
         for fp8 in bench.float8:
             if fp8:
                 slot.compute_with(FrozenFloat8Linear)
             error = relative(_gradient(bench, base, slot), exact)
             bench.notes.append(
-                f"Gradient{' in float8' if fp8 else ''} against eager: relative error {error:.4f}."
+                f"Gradient{' in float8' if fp8 else ''} against diffusers' blocks: error {error:.4f}."
             )
             for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
                 label = f"ours{', float8' if fp8 else ''}, {name} px"
@@ -394,7 +395,13 @@ def _gradient(bench: Bench, base: Base, slot: AdapterSlot) -> Tensor:
     with slot.holding(make_adapter(bench, slot, 1, torch.float32)):
         predicted = base.predict(noise(bench, side), torch.tensor([0.6]), [text], side // 8, side // 8, 1.0)
         flow.velocity_loss(predicted, noise(bench, side, seed=3), noise(bench, side, seed=4)).backward()
-        return torch.cat([each.grad.flatten() for each in slot.parameters if each.grad is not None])
+        return slot.gradient(RANK)
+
+
+def _exact_gradient(bench: Bench, transformer: Any) -> Tensor:
+    """By diffusers' own blocks, launched one kernel after another."""
+    set_recompute(transformer, False)
+    return _gradient(bench, random_base(transformer, bench.device), AdapterSlot(transformer))
 
 
 def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object]) -> None:
@@ -410,7 +417,7 @@ def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object]) 
 
 def part_switch(bench: Bench, transformer: Any) -> None:
     """From one person to another: at hand on the GPU, from the host's memory, from a file."""
-    slot = AdapterSlot(transformer, fuse=True)
+    slot = AdapterSlot(transformer, lean=True)
     base = make_base(bench, transformer)
     serving = Serving(base, slot)
     people = [make_adapter(bench, slot, seed, bench.dtype) for seed in (1, 2)]

@@ -20,6 +20,7 @@ from engine.attention import Attention, choose, on_gpu
 from engine.crops import bucket
 from engine.generator import Frame
 from engine.lora import Adapter, AdapterInfo
+from engine.memory import BLOCK_LISTS
 from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base
 from engine.presets import Recipe
@@ -198,10 +199,15 @@ class Acceleration:
 
 def _compile(resources: Resources, backend: str) -> None:
     if resources.serving is not None:
-        resources.serving.base.transformer.compile_repeated_blocks(
-            fullgraph=True, dynamic=False, backend=backend
-        )
-    resources.base.transformer.compile_repeated_blocks(fullgraph=True, backend=backend)
+        compile_blocks(resources.serving.base.transformer, backend, dynamic=False)
+    compile_blocks(resources.base.transformer, backend, dynamic=None)
+
+
+def compile_blocks(transformer: Any, backend: str, dynamic: bool | None) -> None:
+    """Each block by itself: those of one kind share their code."""
+    for name in BLOCK_LISTS:
+        for block in getattr(transformer, name):
+            block.compile(fullgraph=True, dynamic=dynamic, backend=backend)
 
 
 def _ask(

@@ -1,4 +1,4 @@
-"""A frozen linear with a low-rank branch beside it: what an adapter is while it trains."""
+"""Frozen linears with a low-rank branch beside them: what an adapter is while it trains."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# One product for what an attention makes of the same input: larger products use the GPU better.
-FUSED = {
-    "to_qkv": ("to_q", "to_k", "to_v"),
-    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
-}
+from engine.branch_products import branched, branched_activated, branched_apart
+from engine.float8 import FrozenFloat8Linear
 
 
 class Branch(nn.Module):
@@ -40,33 +37,45 @@ class Branch(nn.Module):
         return made + functional.linear(functional.linear(input, down), up)
 
 
-class FusedBranch(nn.Module):
-    """Frozen linears of one input as one product, each with a branch of its own: the outputs of all, one
-    after another. The branches are one too, with the Bs along a diagonal."""
+class LeanBranch(nn.Module):
+    """Frozen linears of one input as one product, and their branches as one beside it, in as few kernels as
+    can be: `engine.branch_products`.
+
+    down: (all ranks, inputs), the As one below another. up: (all outputs, all ranks), the Bs along a
+    diagonal. Both in the base's type: an adapter's float32 is rounded for all branches at once, see
+    `engine.packing`.
+    """
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
-        """The linears' weights become views of the one that is computed with: no memory is added."""
+        """The weights of several become views of the one that is computed with: no memory is added. Nothing
+        is beside it yet; `enabled` says whether the branch takes part."""
         super().__init__()
-        self.base_layer: Any = joined(linears)
-        device, count = self.base_layer.weight.device, len(linears)
-        self.lora_A = nn.ParameterList(torch.empty(0, device=device) for _ in range(count))
-        self.lora_B = nn.ParameterList(torch.empty(0, device=device) for _ in range(count))
+        self.base_layer: Any = joined(linears) if len(linears) > 1 else linears[0]
+        self.out_features: int = self.base_layer.out_features
+        weight = linears[0].weight
+        self.down = nn.Parameter(torch.empty(0, dtype=weight.dtype, device=weight.device))
+        self.up = nn.Parameter(torch.empty(0, dtype=weight.dtype, device=weight.device))
         self.enabled = False
 
+    @property
+    def activates(self) -> bool:
+        """Whether `apart` and `activated` may be asked."""
+        return self.enabled and isinstance(self.base_layer, FrozenFloat8Linear)
+
     def forward(self, input: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs of all)."""
-        made: Tensor = self.base_layer(input)
+        """(..., inputs) -> (..., outputs of all, one after another)."""
         if not self.enabled:
+            made: Tensor = self.base_layer(input)
             return made
-        rank, last = len(self.lora_A[0]), len(self.lora_A) - 1
-        down = torch.cat([each.to(input.dtype) for each in self.lora_A])
-        up = torch.cat(
-            [
-                functional.pad(each.to(input.dtype), (place * rank, (last - place) * rank))
-                for place, each in enumerate(self.lora_B)
-            ]
-        )
-        return made + functional.linear(functional.linear(input, down), up)
+        return branched(self.base_layer, self.down, self.up, input)
+
+    def apart(self, input: Tensor, raw_width: int) -> tuple[Tensor, Tensor]:
+        """Its outputs, the last `raw_width` apart, of which somebody's `activated` takes the GELU."""
+        return branched_apart(self.base_layer, self.down, self.up, input, raw_width)
+
+    def activated(self, left: Tensor | None, raw: Tensor) -> Tensor:
+        """Of [left | GELU(raw)]. raw: what `apart` gave, and nobody else's."""
+        return branched_activated(self.base_layer, self.down, self.up, left, raw)
 
 
 def joined(linears: Sequence[nn.Linear]) -> nn.Linear:
@@ -74,9 +83,15 @@ def joined(linears: Sequence[nn.Linear]) -> nn.Linear:
     weight = torch.cat([linear.weight.detach() for linear in linears])
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     made.weight = nn.Parameter(weight, requires_grad=False)
-    if linears[0].bias is not None:
-        made.bias = nn.Parameter(torch.cat([each.bias.detach() for each in linears]), requires_grad=False)
+    made.register_parameter("bias", joined_bias(linears))
     parts = torch.split(weight, [len(each.weight) for each in linears])
     for linear, rows in zip(linears, parts, strict=True):
         linear.weight.data = rows
     return made
+
+
+def joined_bias(linears: Sequence[nn.Linear]) -> nn.Parameter | None:
+    """Of all, one after another; of one, its own."""
+    if len(linears) == 1 or linears[0].bias is None:
+        return linears[0].bias
+    return nn.Parameter(torch.cat([each.bias.detach() for each in linears]), requires_grad=False)

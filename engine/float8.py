@@ -10,29 +10,51 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-FLOAT8 = torch.float8_e4m3fn
-LARGEST = torch.finfo(FLOAT8).max
+from engine.flux_ops import gelu_rows, quantised_rows
+from engine.quantisation import FLOAT8, quantised
+
 # Both sides of a product must be a multiple of it, a limit of the kernel.
 MULTIPLE = 16
-_LEAST_SCALE = 1e-12
 
 
-def quantised(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows, width) -> float8 of the same shape, and the float32 scale (rows, 1) that it was divided by."""
-    scale = (rows.abs().amax(dim=1, keepdim=True).float() / LARGEST).clamp(min=_LEAST_SCALE)
-    return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(FLOAT8), scale
+def scaled_product(
+    rounded: Tensor, row_scale: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """(rounded * row_scale) @ (weight * scale)' + bias: (rows, inputs) -> (rows, outputs) in `dtype`.
 
-
-def product(rows: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-    """rows @ (weight * scale)' in the rows' own type: (..., inputs) -> (..., outputs).
-
-    weight: (outputs, inputs) in float8. scale: (outputs, 1), float32.
+    rounded, weight: float8; weight is (outputs, inputs). row_scale: (rows, 1), scale: (outputs, 1), float32.
     """
-    flat, row_scale = quantised(rows.reshape(-1, rows.shape[-1]))
+    within = bias if rounded.is_cuda else None
     made: Tensor = torch._scaled_mm(
-        flat, weight.t(), scale_a=row_scale, scale_b=scale.t(), out_dtype=torch.bfloat16, use_fast_accum=True
-    )
-    return made.to(rows.dtype).reshape(*rows.shape[:-1], weight.shape[0])
+        rounded, weight.t(), scale_a=row_scale, scale_b=scale.t(), bias=within,
+        out_dtype=torch.bfloat16, use_fast_accum=True,
+    )  # fmt: skip
+    made = made.to(dtype)
+    return made if bias is None or within is not None else made + bias
+
+
+@torch.library.custom_op("likeness::float8_product", mutates_args=())
+def float8_product(
+    left: Tensor | None, raw: Tensor | None, weight: Tensor, scale: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Of left, or of [left | GELU(raw)]: (..., inputs) -> (..., outputs). See `scaled_product`."""
+    if raw is not None:
+        flat = None if left is None else left.reshape(-1, left.shape[-1])
+        _, rounded, row_scale = gelu_rows(flat, raw.reshape(-1, raw.shape[-1]), False)
+        given = raw
+    else:
+        assert left is not None
+        rounded, row_scale = quantised_rows(left.reshape(-1, left.shape[-1]))
+        given = left
+    made = scaled_product(rounded, row_scale, weight, scale, bias, given.dtype)
+    return made.reshape(*given.shape[:-1], len(weight))
+
+
+@float8_product.register_fake
+def _(left: Tensor | None, raw: Tensor | None, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    given = left if raw is None else raw
+    assert given is not None
+    return given.new_empty(*given.shape[:-1], len(weight))
 
 
 class Float8Linear(nn.Module):
@@ -40,6 +62,7 @@ class Float8Linear(nn.Module):
 
     weight: Tensor
     scale: Tensor
+    activates = True  # `apart` and `activated` may be asked
 
     def __init__(self, outputs: int, inputs: int, bias: Tensor | None, device: torch.device) -> None:
         """The weight is undefined until `write`."""
@@ -58,8 +81,18 @@ class Float8Linear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        made = product(input, self.weight, self.scale)
-        return made if self.bias is None else made + self.bias
+        made: Tensor = float8_product(input, None, self.weight, self.scale, self.bias)
+        return made
+
+    def apart(self, input: Tensor, raw_width: int) -> tuple[Tensor, Tensor]:
+        """Its outputs, those of the last `raw_width` apart."""
+        made = self(input)
+        return made[..., : made.shape[-1] - raw_width], made[..., made.shape[-1] - raw_width :]
+
+    def activated(self, left: Tensor | None, raw: Tensor) -> Tensor:
+        """Of [left | GELU(raw)]."""
+        made: Tensor = float8_product(left, raw, self.weight, self.scale, self.bias)
+        return made
 
 
 class FrozenFloat8Linear(nn.Module):
@@ -67,6 +100,11 @@ class FrozenFloat8Linear(nn.Module):
 
     It holds the weight twice, with a scale for each row one way and the other: 2 bytes a weight.
     """
+
+    forth_weight: Tensor
+    forth_scale: Tensor
+    back_weight: Tensor
+    back_scale: Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -79,10 +117,13 @@ class FrozenFloat8Linear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        made: Tensor = _Frozen.apply(  # type: ignore[no-untyped-call]
-            input, self.forth_weight, self.forth_scale, self.back_weight, self.back_scale
-        )
+        made: Tensor = _Frozen.apply(input, *self.ways)  # type: ignore[no-untyped-call]
         return made if self.bias is None else made + self.bias
+
+    @property
+    def ways(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weight and scale of its own product, and of the gradient's."""
+        return self.forth_weight, self.forth_scale, self.back_weight, self.back_scale
 
 
 class _Frozen(torch.autograd.Function):
@@ -91,12 +132,13 @@ class _Frozen(torch.autograd.Function):
         ctx: Any, input: Tensor, weight: Tensor, scale: Tensor, back: Tensor, back_scale: Tensor
     ) -> Tensor:
         ctx.save_for_backward(back, back_scale)
-        return product(input, weight, scale)
+        made: Tensor = float8_product(input, None, weight, scale, None)
+        return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         back, back_scale = ctx.saved_tensors
-        return product(gradients[0], back, back_scale), None, None, None, None
+        return float8_product(gradients[0], None, back, back_scale, None), None, None, None, None
 
 
 def computes(device: torch.device) -> bool:

@@ -68,9 +68,7 @@ class AdapterGradient:
             predicted = self._base.predict(noised, sigmas, texts, rows, columns, self._guidance)
             loss = flow.velocity_loss(predicted, clean, noise, weights) * share
             self._accelerator.backward(loss)
-            found = [each.grad for each in self._slot.parameters if each.grad is not None]
-            assert len(found) == len(self._slot.names), "every branch takes part"
-            gradient = torch.cat([each.flatten() for each in found])
+            gradient = self._slot.gradient(self._adapter.info.rank)
         return loss.detach(), gradient
 
     def forget_recordings(self) -> None:

@@ -18,9 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from engine.branch import FUSED, Branch, FusedBranch
+from engine.branch import Branch, LeanBranch
 from engine.durable_files import write_atomically
 from engine.errors import AdapterCorrupt
+from engine.lean_blocks import fusions, make_lean
+from engine.packing import Member, Packing
 
 FORMAT_VERSION = 1
 METADATA_KEY, DIGEST_KEY = "likeness", "likeness.sha256"
@@ -86,34 +88,29 @@ class Adapter:
 class AdapterSlot:
     """The base's LoRA branches. Not for several threads."""
 
-    def __init__(self, transformer: Any, also: Sequence[str] = (), fuse: bool = False) -> None:
+    def __init__(self, transformer: Any, also: Sequence[str] = (), lean: bool = False) -> None:
         """Attach empty branches to a frozen transformer: beside `TARGETS`, and beside the linears of these
-        paths. fuse: make one product of what an attention makes of the same input, where it is plain."""
+        paths. lean: compute with `engine.lean_blocks`, where the linears are plain."""
         self._linears: dict[str, torch.nn.Linear] = {
             name: module
             for name, module in transformer.named_modules()
             if re.fullmatch(TARGETS, name) or name in also
         }
         self._sizes = {path: (each.out_features, each.in_features) for path, each in self._linears.items()}
-        self._branches: list[Branch | FusedBranch] = []
-        self._parameters: dict[str, torch.nn.Parameter] = {}
-        fused = _fuse(transformer, self._linears) if fuse else {}
-        for path, linear in self._linears.items():
-            if path in fused:
-                branch, place = fused[path]
-                self._take(path, branch, branch.lora_A[place], branch.lora_B[place])
-            else:
-                alone = Branch(linear)
-                parent, _, name = path.rpartition(".")
-                setattr(transformer.get_submodule(parent), name, alone)
-                self._take(path, alone, alone.lora_A, alone.lora_B)
+        # Packed linears are no `nn.Linear`, and stay as they are.
+        lean = lean and all(type(each) is torch.nn.Linear for each in self._linears.values())
+        self._branches = _lean(transformer, self._linears) if lean else _plain(transformer, self._linears)
+        self._packings: dict[int, Packing] | None = {} if lean else None
+        self._device = next(transformer.parameters()).device
+        self._dtype = next(iter(self._linears.values())).weight.dtype
         self._enable(False)
         self._empty()
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
-        """The slot's parameters in the order of `names`; empty but while it holds an adapter."""
-        return list(self._parameters.values())
+        """What is trained: of plain branches in the order of `names`; empty but while the slot holds an
+        adapter."""
+        return [each for branch, _ in self._branches for each in branch.parameters() if each.requires_grad]
 
     @property
     def linears(self) -> dict[str, torch.nn.Linear]:
@@ -123,13 +120,13 @@ class AdapterSlot:
     def compute_with(self, make: Callable[[torch.nn.Linear], torch.nn.Module]) -> None:
         """Put something else in the place of each linear that computes the same."""
         self._linears.clear()
-        for branch in self._branches:
+        for branch, _ in self._branches:
             branch.base_layer = make(branch.base_layer)
 
     @property
     def names(self) -> list[str]:
         """The tensors that an adapter must have, in a stable order."""
-        return list(self._parameters)
+        return [f"{path}.lora_{half}" for path in self._sizes for half in "AB"]
 
     def shape(self, name: str, rank: int) -> tuple[int, int]:
         """Of a tensor in an adapter of that rank."""
@@ -148,10 +145,9 @@ class AdapterSlot:
 
     @contextmanager
     def holding(self, adapter: Adapter) -> Iterator[None]:
-        """The base with this adapter and no other; what is written to the slot's parameters is written to
-        the adapter's tensors."""
-        for name, parameter in self._parameters.items():
-            parameter.data = adapter.tensors[name]
+        """The base with this adapter and no other, as it is now."""
+        for parameter, tensor in zip(self.parameters, self._numbers(adapter), strict=True):
+            parameter.data = tensor
             parameter.grad = None
         self._enable(True)
         try:
@@ -160,39 +156,84 @@ class AdapterSlot:
             self._enable(False)
             self._empty()
 
-    def _take(
-        self, path: str, branch: Branch | FusedBranch, a: torch.nn.Parameter, b: torch.nn.Parameter
-    ) -> None:
-        self._parameters |= {f"{path}.lora_A": a, f"{path}.lora_B": b}
-        if branch not in self._branches:
-            self._branches.append(branch)
+    def gradient(self, rank: int) -> Tensor:
+        """Of the adapter of that rank that it holds: of all its numbers, as `packed` has them, float32."""
+        found = [each.grad for each in self.parameters if each.grad is not None]
+        assert len(found) == len(self.parameters), "every branch takes part"
+        if self._packings is not None:
+            return self._packing(rank).flat(found)
+        return torch.cat([each.flatten() for each in found])
+
+    def _numbers(self, adapter: Adapter) -> list[Tensor]:
+        """By parameter."""
+        if self._packings is None:
+            return [adapter.tensors[name] for name in self.names]
+        return self._packing(adapter.info.rank).parts(packed(adapter, self), self._dtype)
+
+    def _packing(self, rank: int) -> Packing:
+        assert self._packings is not None
+        if rank not in self._packings:
+            places, first = dict[str, Member](), 0
+            for path, (outputs, inputs) in self._sizes.items():
+                places[path] = Member(first, outputs, inputs)
+                first += rank * (outputs + inputs)
+            members = [[places[path] for path in paths] for _, paths in self._branches]
+            self._packings[rank] = Packing(members, rank, self._device)
+        return self._packings[rank]
 
     def _empty(self) -> None:
-        for parameter in self._parameters.values():
+        for parameter in self.parameters:
             parameter.grad = None
-            parameter.data = torch.empty(0, device=parameter.device)
+            parameter.data = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
 
     def _enable(self, enabled: bool) -> None:
-        for branch in self._branches:
+        for branch, _ in self._branches:
             branch.enabled = enabled
 
 
-def _fuse(transformer: Any, linears: dict[str, torch.nn.Linear]) -> dict[str, tuple[FusedBranch, int]]:
-    """Make one branch of each attention's projections: of each linear's path the branch, and the place
-    there."""
-    fused: dict[str, tuple[FusedBranch, int]] = {}
+Branches = list[tuple[Branch | LeanBranch, list[str]]]  # with the paths of their linears
+
+
+def _plain(transformer: Any, linears: dict[str, torch.nn.Linear]) -> Branches:
+    """A branch in the place of each linear."""
+    made: Branches = []
+    for path, linear in linears.items():
+        branch = Branch(linear)
+        _put(transformer, path, branch)
+        made.append((branch, [path]))
+    return made
+
+
+def _lean(transformer: Any, linears: dict[str, torch.nn.Linear]) -> Branches:
+    """Lean blocks, and a branch for each of their products."""
+    make_lean(transformer)
+    made: Branches = []
+    left = dict(linears)
     for parent, module in list(transformer.named_modules()):
-        for name, members in FUSED.items():
+        for name, members in fusions(module).items():
             paths = [f"{parent}.{member}" for member in members]
-            # Packed linears are no `nn.Linear`, and stay as they are.
-            if all(type(linears.get(path)) is torch.nn.Linear for path in paths):
-                branch = FusedBranch([linears[path] for path in paths])
+            if left.keys() >= set(paths):
+                branch = LeanBranch([left.pop(path) for path in paths])
+                for path in paths:
+                    remove_module(transformer, path)
                 setattr(module, name, branch)
-                module.fused_projections = True
-                for member in members:
-                    delattr(module, member)
-                fused |= {path: (branch, place) for place, path in enumerate(paths)}
-    return fused
+                made.append((branch, paths))
+    for path, linear in left.items():
+        branch = LeanBranch([linear])
+        _put(transformer, path, branch)
+        made.append((branch, [path]))
+    return made
+
+
+def _put(transformer: Any, path: str, module: torch.nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(transformer.get_submodule(parent), name, module)
+
+
+def remove_module(model: Any, path: str) -> None:
+    """Take a module out of another."""
+    parent, _, name = path.rpartition(".")
+    delattr(model.get_submodule(parent), name)
 
 
 def save_adapter(path: Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:

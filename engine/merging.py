@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.branch import FUSED
+from engine.branch import joined_bias
 from engine.float8 import Float8Linear, fits
-from engine.lora import Adapter, AdapterSlot
+from engine.lean_blocks import fusions
+from engine.lora import Adapter, AdapterSlot, remove_module
 from engine.models import Base
 from engine.recorded_base import RecordedBase
 from engine.recording import Recorder
@@ -231,14 +232,14 @@ def _placed(twin: nn.Module, linears: dict[str, nn.Linear], fuse: bool, float8: 
     """Give the twin serving linears in place of all that adapters change."""
     places, left = list[_Place](), dict(linears)
     for path, module in list(twin.named_modules()):
-        for fused, names in FUSED.items():
+        for fused, names in fusions(module).items():
             members = [f"{path}.{name}" for name in names]
             there = hasattr(module, fused)  # the slot fused them
             if set(members) <= left.keys() and (fuse or there):
                 places += _serve(module, fused, {name: left.pop(name) for name in members}, float8)
                 for name in () if there else names:
-                    delattr(module, name)
-                module.fused_projections = True
+                    remove_module(module, name)
+                module.fused_projections = True  # what diffusers' attention asks
     for path, linear in left.items():
         parent, _, name = path.rpartition(".")
         places += _serve(twin.get_submodule(parent), name, {path: linear}, float8)
@@ -250,10 +251,7 @@ def _serve(parent: nn.Module, name: str, members: dict[str, nn.Linear], float8: 
     linears = list(members.values())
     pristine = [linear.weight.detach() for linear in linears]
     outputs, inputs = sum(len(weight) for weight in pristine), pristine[0].shape[1]
-    biases = [linear.bias for linear in linears]
-    bias: Any = biases[0] if len(biases) == 1 else None
-    if len(biases) > 1 and biases[0] is not None:
-        bias = nn.Parameter(torch.cat([each.detach() for each in biases]), requires_grad=False)
+    bias: Any = joined_bias(linears)
     serving: nn.Linear | Float8Linear
     if float8 and all(fits(linear) for linear in linears):
         serving = Float8Linear(outputs, inputs, bias, pristine[0].device)

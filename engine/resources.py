@@ -19,8 +19,8 @@ from engine.tiers import Allowance
 log = logging.getLogger(__name__)
 
 _MIB = 1 << 20
-# On a CPU nothing is gained by larger products, and small bases stay the field's own layers to the bit.
-FUSES = frozenset({"cuda"})
+# On a CPU nothing is gained by fewer kernels, and small bases stay the field's own layers to the bit.
+LEAN = frozenset({"cuda"})
 
 
 class Resources:
@@ -28,8 +28,8 @@ class Resources:
 
     def __init__(self, base: Base, config: EngineConfig) -> None:
         tier = base.tier
-        fuse = base.device.type in FUSES
-        self.base, self.slot = base, AdapterSlot(base.transformer, base.adapted_too, fuse)
+        lean = base.device.type in LEAN
+        self.base, self.slot = base, AdapterSlot(base.transformer, base.adapted_too, lean)
         self.shelf = AdapterShelf(
             self.slot, base.folder.revision, base.device, base.dtype,
             tier.device_mib * _MIB, tier.host_mib * _MIB,

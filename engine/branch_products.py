@@ -1,0 +1,209 @@
+"""A frozen linear and its branch as one step forwards and one backwards: rows @ W' + bias + (rows @ down') @
+up', the branch added in place.
+
+Left to torch's compiler, the branch's part is written, read and added by itself, and in float8 each input is
+read twice more to be rounded. Here both go through the kernels of `engine.flux_ops`. Weights are (outputs,
+inputs), down is (rank, inputs), up (outputs, rank). Only rows, down and up have gradients.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.float8 import FrozenFloat8Linear, scaled_product
+from engine.flux_ops import gelu_gradient_rows, gelu_rows, quantised_rows
+
+
+def branched(layer: nn.Linear | FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor) -> Tensor:
+    """(..., inputs) -> (..., outputs)."""
+    flat, shape = rows.reshape(-1, rows.shape[-1]), rows.shape[:-1]
+    if isinstance(layer, FrozenFloat8Linear):
+        made: Tensor = _Float8.apply(flat, None, down, up, *layer.ways, layer.bias, 0)  # type: ignore[no-untyped-call]
+    else:
+        made = _Plain.apply(flat, down, up, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return made.reshape(*shape, -1)
+
+
+def branched_apart(
+    layer: FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor, raw_width: int
+) -> tuple[Tensor, Tensor]:
+    """The outputs but the last `raw_width`, and these: raw values, whose gradient is expected to be that of
+    their GELU, as `branched_activated` gives it. Their own gradient is made where it is rounded."""
+    flat, shape = rows.reshape(-1, rows.shape[-1]), rows.shape[:-1]
+    plain, raw = _Float8.apply(flat, None, down, up, *layer.ways, layer.bias, raw_width)  # type: ignore[no-untyped-call]
+    return plain.reshape(*shape, -1), raw.reshape(*shape, -1)
+
+
+def branched_activated(
+    layer: FrozenFloat8Linear, down: Tensor, up: Tensor, left: Tensor | None, raw: Tensor
+) -> Tensor:
+    """Of [left | GELU(raw)]; left: (..., some), raw: (..., the other inputs), as `branched_apart` gave it."""
+    shape = raw.shape[:-1]
+    flat = None if left is None else left.reshape(-1, left.shape[-1])
+    made: Tensor = _Float8.apply(  # type: ignore[no-untyped-call]
+        flat, raw.reshape(-1, raw.shape[-1]), down, up, *layer.ways, layer.bias, 0
+    )
+    return made.reshape(*shape, -1)
+
+
+class _Plain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, down: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        made: Tensor
+        made, low = plain_branched(rows, down, up, weight, bias)
+        ctx.save_for_backward(rows, low, down, up, weight)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return *plain_branched_gradient(gradients[0], *ctx.saved_tensors), None, None
+
+
+class _Float8(torch.autograd.Function):
+    """raw: the rest of the input before its GELU. apart: so many outputs are given by themselves."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        left: Tensor | None,
+        raw: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        back: Tensor,
+        back_scale: Tensor,
+        bias: Tensor | None,
+        apart: int,
+    ) -> Any:
+        made, values, low = float8_branched(left, raw, down, up, weight, scale, bias)
+        plain, last = made[:, : made.shape[1] - apart], made[:, made.shape[1] - apart :]
+        ctx.left_width = None if left is None else left.shape[1]
+        ctx.has_raw, ctx.apart = raw is not None, apart
+        ctx.save_for_backward(left if raw is None else values, low, down, up, back, back_scale, last)
+        return (plain, last) if apart else made
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        values, low, down, up, back, back_scale, last = ctx.saved_tensors
+        if ctx.apart:
+            gradient, rounded, scale = gelu_gradient_rows(gradients[0], gradients[1], last)
+        else:
+            gradient = gradients[0]
+            rounded, scale = quantised_rows(gradient)
+        rows, of_down, of_up = float8_branched_gradient(
+            gradient, rounded, scale, values, low, down, up, back, back_scale
+        )
+        left, raw = rows, None
+        if ctx.has_raw:
+            width = ctx.left_width or 0
+            left, raw = None if ctx.left_width is None else rows[:, :width], rows[:, width:]
+        return left, raw, of_down, of_up, None, None, None, None, None, None
+
+
+# ---------------------------------------------------------------- what the compiler takes as it is
+
+
+@torch.library.custom_op("likeness::plain_branched", mutates_args=())
+def plain_branched(
+    rows: Tensor, down: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(rows, inputs) -> (rows, outputs), and rows @ down' for the gradient."""
+    made, low = functional.linear(rows, weight, bias), rows @ down.t()
+    return made.addmm_(low, up.t()), low
+
+
+@plain_branched.register_fake
+def _(rows: Tensor, down: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    return rows.new_empty(len(rows), len(weight)), rows.new_empty(len(rows), len(down))
+
+
+@torch.library.custom_op("likeness::plain_branched_gradient", mutates_args=())
+def plain_branched_gradient(
+    gradient: Tensor, rows: Tensor, low: Tensor, down: Tensor, up: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rows, down and up."""
+    of_low = gradient @ up
+    return (gradient @ weight).addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+
+
+@plain_branched_gradient.register_fake
+def _(
+    gradient: Tensor, rows: Tensor, low: Tensor, down: Tensor, up: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return rows.new_empty(rows.shape), down.new_empty(down.shape), up.new_empty(up.shape)
+
+
+@torch.library.custom_op("likeness::float8_branched", mutates_args=())
+def float8_branched(
+    left: Tensor | None,
+    raw: Tensor | None,
+    down: Tensor,
+    up: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of left, or of [left | GELU(raw)]: the outputs; that input, if there is raw; and it times down'."""
+    if raw is not None:
+        values, rounded, row_scale = gelu_rows(left, raw, True)
+        rows = values
+    else:
+        assert left is not None
+        rows, values = left, left.new_empty(0)
+        rounded, row_scale = quantised_rows(left)
+    made, low = scaled_product(rounded, row_scale, weight, scale, bias, rows.dtype), rows @ down.t()
+    return made.addmm_(low, up.t()), values, low
+
+
+@float8_branched.register_fake
+def _(
+    left: Tensor | None,
+    raw: Tensor | None,
+    down: Tensor,
+    up: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = left if raw is None else raw
+    assert given is not None
+    rows, values = len(given), (len(given), weight.shape[1]) if raw is not None else (0,)
+    return given.new_empty(rows, len(weight)), given.new_empty(values), given.new_empty(rows, len(down))
+
+
+@torch.library.custom_op("likeness::float8_branched_gradient", mutates_args=())
+def float8_branched_gradient(
+    gradient: Tensor,
+    rounded: Tensor,
+    row_scale: Tensor,
+    rows: Tensor,
+    low: Tensor,
+    down: Tensor,
+    up: Tensor,
+    back: Tensor,
+    back_scale: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rows, down and up; rounded, row_scale: the gradient in float8."""
+    of_low = gradient @ up
+    of_rows = scaled_product(rounded, row_scale, back, back_scale, None, gradient.dtype)
+    return of_rows.addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+
+
+@float8_branched_gradient.register_fake
+def _(
+    gradient: Tensor,
+    rounded: Tensor,
+    row_scale: Tensor,
+    rows: Tensor,
+    low: Tensor,
+    down: Tensor,
+    up: Tensor,
+    back: Tensor,
+    back_scale: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return rows.new_empty(rows.shape), down.new_empty(down.shape), up.new_empty(up.shape)
