@@ -78,7 +78,7 @@ if triton is not None:
         for index in tl.static_range(2):
             weight = query_weight if index == 0 else key_weight
             out = query if index == 0 else key
-            offset: tl.constexpr = index * HEADS * WIDTH
+            offset = index * HEADS * WIDTH
             x = tl.load(source + offset + place, mask=inside, other=0.0).to(tl.float32)
             y = tl.load(source + offset + partner, mask=inside, other=0.0).to(tl.float32)
             w = tl.load(weight + column, mask=across, other=0.0).to(tl.float32)
@@ -114,7 +114,7 @@ if triton is not None:
             b = query_token if index == 0 else key_token
             d = query_head if index == 0 else key_head
             weight = query_weight if index == 0 else key_weight
-            offset: tl.constexpr = index * HEADS * WIDTH
+            offset = index * HEADS * WIDTH
             begin = gradient + batch * a + (first + token) * b + head * d
             g = tl.load(begin + column, mask=inside, other=0.0).to(tl.float32)
             h = tl.load(begin + other, mask=inside, other=0.0).to(tl.float32)
