@@ -22,6 +22,8 @@ HAS_TRITON = triton is not None
 # Numbers of a row that a thread of the row kernels holds.
 _NUMBERS_A_THREAD = 32
 _THREADS_A_WARP = 32
+# Of one token's heads.
+_WARPS = 8
 
 if triton is not None:
     # Without types: its compiler takes them for what the kernel computes with.
@@ -163,7 +165,7 @@ def rotate(
         with torch.cuda.device_of(each):  # type: ignore[no-untyped-call]
             _rotate[(each.shape[1], batch)](
                 each, query, key, value, weights[2 * place], weights[2 * place + 1], cos, sin,
-                each.stride(0), each.stride(1), first, tokens, eps, heads, width, *_blocks(heads, width),
+                each.stride(0), each.stride(1), first, tokens, eps, heads, width, *_blocks(heads, width), num_warps=_WARPS,
             )  # fmt: skip
         first += each.shape[1]
     return query, key, value
@@ -182,7 +184,7 @@ def rotate_back(
             _rotate_back[(each.shape[1], len(each))](
                 *gradients, each, out, weights[2 * place], weights[2 * place + 1], cos, sin, *strides,
                 each.stride(0), each.stride(1), first, each.shape[1], eps, heads, width,
-                *_blocks(heads, width),
+                *_blocks(heads, width), num_warps=_WARPS,
             )  # fmt: skip
         first += each.shape[1]
     return made
