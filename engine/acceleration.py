@@ -33,8 +33,7 @@ log = logging.getLogger(__name__)
 COMPILED_VARIANTS = 64
 REMEDY = "Install a C compiler (gcc), or set [engine] compile to off"
 WARM_UP = AdapterInfo("warm-up", "nobody", "", 1)
-# The first call compiles, the second is recorded. cuDNN's gradients were right at the first and NaN at the
-# second.
+# The first call compiles, the second is recorded, the third is replayed.
 WARM_CALLS = 3
 
 
@@ -141,7 +140,9 @@ class Acceleration:
         shapes = [(side, side), *self._training_shapes()]
         lengths = [Frame(high, wide, 1, 1.0).tokens + base.text_tokens for wide, high in shapes]
         heads, width = config.num_attention_heads, config.attention_head_dim
-        return choose(base.device, base.dtype, heads, width, lengths, on_gpu)
+        chosen = choose(base.device, base.dtype, heads, width, lengths, on_gpu)
+        # Others give attention gradients of several layouts, see `engine.lean_blocks`.
+        return chosen if self._resources.slot.lean else chosen.without_cudnn()
 
     def _warm_up(self) -> None:
         training = self._adapter(torch.float32)

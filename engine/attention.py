@@ -1,8 +1,9 @@
 """Which of torch's attention kernels a GPU is fastest with, by a short measurement, for training and drawing.
 
 A kernel that fails, or is not near the plain computation, is left out. cuDNN's is twice as fast as the
-others at FLUX's size, but its backward pass once gave NaN in a training's second step: the warm-up takes
-several, and a training that diverges with it goes on with the next best (`engine.acceleration`).
+others at FLUX's size, but reads gradients of more than one layout wrong (`engine.lean_blocks` gives it one):
+the warm-up takes several steps, and a training that diverges goes on with the next best
+(`engine.acceleration`).
 """
 
 import logging

@@ -139,8 +139,26 @@ def _attended(attention: Any, projected: Sequence[Tensor], rotary: Rotary) -> Te
     heads, eps = attention.heads, attention.norm_q.eps
     turned = _Rotated.apply(*rotary, heads, eps, len(projected), *projected, *weights)  # type: ignore[no-untyped-call]
     query, key, value = (each.transpose(1, 2) for each in turned)
-    made = functional.scaled_dot_product_attention(query, key, value)
-    return made.transpose(1, 2).flatten(2, 3)
+    made = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    dense: Tensor = _Dense.apply(made)  # type: ignore[no-untyped-call]
+    return dense.flatten(2, 3)
+
+
+class _Dense(torch.autograd.Function):
+    """Nothing, with a gradient that is no part of a wider matrix.
+
+    torch 2.11 keeps cuDNN's plans for attention's backward pass by the strides of query, key and value, not by
+    the gradient's: with two layouts of it in one model, the second is read as if it were the first. That gave
+    wrong gradients, NaN, or the end of the process.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, made: Tensor) -> Tensor:
+        return made.view_as(made)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()
 
 
 class _Rotated(torch.autograd.Function):

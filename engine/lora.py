@@ -100,6 +100,7 @@ class AdapterSlot:
         # Packed linears are no `nn.Linear`, and stay as they are.
         lean = lean and all(type(each) is torch.nn.Linear for each in self._linears.values())
         self._branches = _lean(transformer, self._linears) if lean else _plain(transformer, self._linears)
+        self.lean = lean
         self._packings: dict[int, Packing] | None = {} if lean else None
         self._device = next(transformer.parameters()).device
         self._dtype = next(iter(self._linears.values())).weight.dtype

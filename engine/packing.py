@@ -39,7 +39,7 @@ class Packing:
 
     def parts(self, flat: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """An adapter's numbers (see `engine.lora.packed`) -> down and up of each branch in that type."""
-        numbers = torch.cat([flat.to(dtype), flat.new_zeros(1, dtype=dtype)])[self._source]
+        numbers = torch.cat([flat.to(dtype), flat.new_zeros(1, dtype=dtype)]).index_select(0, self._source)
         sizes = [rows * columns for rows, columns in self.shapes]
         return [
             part.view(shape) for part, shape in zip(torch.split(numbers, sizes), self.shapes, strict=True)
@@ -47,7 +47,7 @@ class Packing:
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
         """Inverse of `parts`, for gradients: float32."""
-        return torch.cat([part.flatten() for part in parts])[self._target].float()
+        return torch.cat([part.flatten() for part in parts]).index_select(0, self._target).float()
 
 
 def _shapes(members: Sequence[Member], rank: int) -> list[Sides]:

@@ -28,8 +28,8 @@ class Resources:
 
     def __init__(self, base: Base, config: EngineConfig) -> None:
         tier = base.tier
-        lean = base.device.type in LEAN
-        self.base, self.slot = base, AdapterSlot(base.transformer, base.adapted_too, lean)
+        self.base = base
+        self.slot = AdapterSlot(base.transformer, base.adapted_too, base.device.type in LEAN)
         self.shelf = AdapterShelf(
             self.slot, base.folder.revision, base.device, base.dtype,
             tier.device_mib * _MIB, tier.host_mib * _MIB,
