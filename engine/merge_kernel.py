@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 # A tile of the weight, and its warps: 59 registers a thread on Hopper, so that four tiles are under way on
 # each multiprocessor.
 TILE_ROWS, TILE_COLUMNS, WARPS = 64, 128, 8
-# For float8, whose loop reads `down` ahead: 118 to 124 registers and 22 to 90 KB of shared memory on Hopper, so
-# that two tiles are under way. Farther ahead at the largest rank it would be one.
+# For float8, whose loop reads `down` ahead: 118 to 124 registers and 22 to 90 KB of shared memory on Hopper,
+# so that two tiles are under way. Farther ahead at the largest rank it would be one.
 FLOAT8_ROWS, FLOAT8_COLUMNS, FLOAT8_WARPS = 64, 128, 8
 FLOAT8_STAGES = {16: 3, 32: 3, 64: 3, 128: 2}
 # As of `engine.float8.quantised`: a row of zeros must not be divided by zero.
