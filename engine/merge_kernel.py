@@ -1,18 +1,23 @@
-"""Merging in one pass on a GPU: serving = pristine + up @ down, summed in float32, rounded once to bfloat16.
+"""Merging in one pass on a GPU: serving = pristine + up @ down, summed in float32, rounded once: to bfloat16,
+or to float8 with a scale for each row, as `engine.float8.quantised` does it.
 
 `torch.addmm` with another output first copies the pristine weight there, and is launched for each matrix.
 Here a weight is read once and written once, and all matrices of one shape go in one launch: the kernel finds
-them in a table of addresses. No sum is shared between threads: what is merged is the same bits each time.
+them in a table of addresses. For float8 a weight is read twice, since the whole row must be known for its
+scale. No sum is shared between threads: what is merged is the same bits each time.
 
-The kernel is Triton's, which comes with torch's CUDA builds alone: this module is for where there is a GPU.
+The kernels are Triton's, which comes with torch's CUDA builds alone: this module is for where there is a GPU.
 """
 
 import logging
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from engine.float8 import FLOAT8, LARGEST, computes
 
 try:
     import triton
@@ -25,6 +30,12 @@ log = logging.getLogger(__name__)
 # A tile of the weight, and its warps: 59 registers a thread on Hopper, so that four tiles are under way on
 # each multiprocessor.
 TILE_ROWS, TILE_COLUMNS, WARPS = 64, 128, 8
+# For float8, whose loop reads `down` ahead: 118 to 124 registers and 22 to 90 KB of shared memory on Hopper,
+# so that two tiles are under way. Farther ahead at the largest rank it would be one.
+FLOAT8_ROWS, FLOAT8_COLUMNS, FLOAT8_WARPS = 64, 128, 8
+FLOAT8_STAGES = {16: 3, 32: 3, 64: 3, 128: 2}
+# As of `engine.float8.quantised`: a row of zeros must not be divided by zero.
+LEAST_SCALE = 1e-12
 # The least width of a product on tensor cores, up to what a tile's shared memory is meant for.
 RANKS = (16, 32, 64, 128)
 # Of both sides of a weight, as FLUX's are. On an H100 the kernel was wrong for some others.
@@ -35,6 +46,20 @@ _VECTOR_BYTES = 16
 
 if triton is not None:
     # Without types: its compiler takes them for what the kernel computes with.
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _sum(  # type: ignore[no-untyped-def]  # noqa: ANN202
+        pristine, ups, down, row, column, rows, columns,  # noqa: ANN001
+        RANK: tl.constexpr,
+    ):  # fmt: skip
+        """A tile of pristine + up @ down in float32, zero outside. row: (tile's rows, 1), in 64 bits: a
+        weight may have more than 2**31 numbers. column: (1, tile's columns). ups: (tile's rows, RANK)."""
+        along = tl.arange(0, RANK).to(tl.int64)[:, None]
+        inside = (row < rows) & (column < columns)
+        before = tl.load(pristine + row * columns + column, mask=inside, other=0.0)
+        downs = tl.load(down + along * columns + column, mask=column < columns, other=0.0)
+        # Triton makes one product of it, which adds to what was before.
+        return before.to(tl.float32) + tl.dot(ups, downs)
+
     @triton.jit  # type: ignore[untyped-decorator]
     def _merge(  # type: ignore[no-untyped-def]  # noqa: ANN202
         fixed, moving, rows, columns,  # noqa: ANN001
@@ -51,31 +76,79 @@ if triton is not None:
         pristine, serving = tl.multiple_of(pristine, 16), tl.multiple_of(serving, 16)
         up, down = tl.multiple_of(up, 16), tl.multiple_of(down, 16)
         tiles_across = tl.cdiv(columns, COLUMNS)
-        # In 64 bits before they are multiplied: a weight may have more than 2**31 numbers.
         row = (tile // tiles_across * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
         column = (tile % tiles_across * COLUMNS + tl.arange(0, COLUMNS))[None, :]
-        across, along = tl.arange(0, RANK)[None, :], tl.arange(0, RANK).to(tl.int64)[:, None]
-        place, inside = row * columns + column, (row < rows) & (column < columns)
-        before = tl.load(pristine + place, mask=inside, other=0.0)
-        ups = tl.load(up + row * RANK + across, mask=row < rows, other=0.0)
-        downs = tl.load(down + along * columns + column, mask=column < columns, other=0.0)
-        # Triton makes one product of it, which adds to what was before.
-        after = before.to(tl.float32) + tl.dot(ups, downs)
-        tl.store(serving + place, after.to(tl.bfloat16), mask=inside)
+        ups = tl.load(up + row * RANK + tl.arange(0, RANK)[None, :], mask=row < rows, other=0.0)
+        after = _sum(pristine, ups, down, row, column, rows, columns, RANK)
+        inside = (row < rows) & (column < columns)
+        tl.store(serving + row * columns + column, after.to(tl.bfloat16), mask=inside)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _merge_float8(  # type: ignore[no-untyped-def]  # noqa: ANN202
+        fixed, moving, rows, columns,  # noqa: ANN001
+        ROWS: tl.constexpr, COLUMNS: tl.constexpr, RANK: tl.constexpr,
+        LARGEST: tl.constexpr, LEAST_SCALE: tl.constexpr,
+    ):  # fmt: skip
+        """Some whole rows of one matrix. fixed: (matrices, 3) addresses, of the pristine weight, the serving
+        weight in float8 and its float32 scale (rows, 1). moving: as above."""
+        matrix = tl.program_id(1)
+        pristine = tl.load(fixed + 3 * matrix).to(tl.pointer_type(tl.bfloat16))
+        serving = tl.load(fixed + 3 * matrix + 1).to(tl.pointer_type(tl.float8e4nv))
+        scales = tl.load(fixed + 3 * matrix + 2).to(tl.pointer_type(tl.float32))
+        up = tl.load(moving + 2 * matrix).to(tl.pointer_type(tl.bfloat16))
+        down = tl.load(moving + 2 * matrix + 1).to(tl.pointer_type(tl.bfloat16))
+        pristine, serving = tl.multiple_of(pristine, 16), tl.multiple_of(serving, 16)
+        up, down = tl.multiple_of(up, 16), tl.multiple_of(down, 16)
+        row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)[:, None]
+        ups = tl.load(up + row * RANK + tl.arange(0, RANK)[None, :], mask=row < rows, other=0.0)
+        steps = tl.cdiv(columns, COLUMNS)
+        # Of each number of a tile on its own: its threads tell each other once, at the end.
+        sizes = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for step in range(steps):
+            column = (step * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+            sizes = tl.maximum(sizes, tl.abs(_sum(pristine, ups, down, row, column, rows, columns, RANK)))
+        scale = tl.maximum(tl.max(sizes, axis=1, keep_dims=True) / LARGEST, LEAST_SCALE)
+        tl.store(scales + row, scale, mask=row < rows)
+        for step in range(steps):
+            # Backwards: what was read last is most likely still in the cache.
+            column = ((steps - 1 - step) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+            after = _sum(pristine, ups, down, row, column, rows, columns, RANK)
+            values = tl.clamp(after / scale, -LARGEST, LARGEST, tl.PropagateNan.ALL).to(tl.float8e4nv)
+            inside = (row < rows) & (column < columns)
+            tl.store(serving + row * columns + column, values, mask=inside)
+
+
+class Matrix(NamedTuple):
+    """What is merged: a pristine weight (rows, columns) in bfloat16, and where the sum goes. The serving rows
+    are as many in bfloat16, or in float8 with a float32 scale (rows, 1)."""
+
+    pristine: Tensor
+    serving: Tensor
+    scale: Tensor | None = None
+
+
+class _Alike(NamedTuple):
+    """Matrices of one shape and type, which go in one launch; their addresses, as the kernel takes them."""
+
+    rows: int
+    columns: int
+    float8: bool
+    fixed: Tensor
 
 
 class Merger:
     """Matrices at fixed addresses, merged anew with one adapter after another."""
 
-    def __init__(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """pairs: pristine weight and serving rows of one shape, as `fits` says, all on one device. They must
-        stay where they are while this lives."""
-        self._pairs = pairs  # so that nobody else is given their memory
-        self._order = sorted(range(len(pairs)), key=lambda index: pairs[index][0].shape)
-        shapes = [tuple(pairs[index][0].shape) for index in self._order]
-        self._shapes = [(shape, len(list(members))) for shape, members in groupby(shapes)]
-        self._device = pairs[0][0].device
-        self._fixed = self._table([pairs[index] for index in self._order])
+    def __init__(self, matrices: Sequence[Matrix]) -> None:
+        """matrices: as `fits` says, all on one device. They must stay where they are while this lives."""
+        self._matrices = matrices  # so that nobody else is given their memory
+        self._device = matrices[0].pristine.device
+        kinds = [(len(each.pristine), each.pristine.shape[1], each.scale is not None) for each in matrices]
+        self._order = sorted(range(len(matrices)), key=kinds.__getitem__)
+        self._launches = [
+            _Alike(*kind, self._table([matrices[index] for index in members]))
+            for kind, members in groupby(self._order, kinds.__getitem__)
+        ]
 
     @staticmethod
     def takes(rank: int) -> bool:
@@ -85,27 +158,23 @@ class Merger:
     @torch.no_grad()
     def merge(self, halves: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Write all serving rows: up (rows, rank) and down (rank, columns) for each, in the order of the
-        pairs, of one rank, contiguous, aligned, in bfloat16. Raises ValueError for others, before it
+        matrices, of one rank, contiguous, aligned, in bfloat16. Raises ValueError for others, before it
         writes."""
         ordered, rank = [halves[index] for index in self._order], len(halves[0][1])
         self._check(ordered, rank)
         moving = self._table(ordered)
         first = 0
-        for (rows, columns), count in self._shapes:
-            tiles = -(-rows // TILE_ROWS) * -(-columns // TILE_COLUMNS)
+        for each in self._launches:
             with torch.cuda.device_of(moving):  # type: ignore[no-untyped-call]
-                _merge[(tiles, count)](
-                    self._fixed[first:], moving[first:], rows, columns,
-                    TILE_ROWS, TILE_COLUMNS, rank, num_warps=WARPS,
-                )  # fmt: skip
-            first += count
+                (_launch_float8 if each.float8 else _launch)(each, moving[first:], rank)
+            first += len(each.fixed)
 
     def _check(self, ordered: Sequence[tuple[Tensor, Tensor]], rank: int) -> None:
         """Of what is not this shape, the kernel would read others' memory."""
         halves = iter(ordered)
-        for (rows, columns), count in self._shapes:
+        for rows, columns, _, fixed in self._launches:
             up_shape, down_shape = (rows, rank), (rank, columns)
-            for _ in range(count):
+            for _ in range(len(fixed)):
                 up, down = next(halves)
                 if not (up.shape == up_shape and down.shape == down_shape and self._reads(up, down)):
                     raise ValueError(f"{up.shape} @ {down.shape} for a weight of {rows} x {columns}")
@@ -121,22 +190,45 @@ class Merger:
             for each in tensors
         )
 
-    def _table(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def _table(self, lines: Sequence[tuple[Tensor | None, ...]]) -> Tensor:
         """Their addresses on the device."""
-        addresses = [(one.data_ptr(), two.data_ptr()) for one, two in pairs]
+        addresses = [[each.data_ptr() for each in line if each is not None] for line in lines]
         return torch.tensor(addresses, dtype=torch.int64).to(self._device)
 
 
-def fits(pristine: Tensor, serving: Tensor) -> bool:
-    """Whether a pair may be given to a `Merger`."""
+def _launch(alike: _Alike, moving: Tensor, rank: int) -> None:
+    tiles = -(-alike.rows // TILE_ROWS) * -(-alike.columns // TILE_COLUMNS)
+    _merge[(tiles, len(alike.fixed))](
+        alike.fixed, moving, alike.rows, alike.columns,
+        TILE_ROWS, TILE_COLUMNS, rank, num_warps=WARPS,
+    )  # fmt: skip
+
+
+def _launch_float8(alike: _Alike, moving: Tensor, rank: int) -> None:
+    _merge_float8[(-(-alike.rows // FLOAT8_ROWS), len(alike.fixed))](
+        alike.fixed, moving, alike.rows, alike.columns,
+        FLOAT8_ROWS, FLOAT8_COLUMNS, rank, LARGEST, LEAST_SCALE,
+        num_warps=FLOAT8_WARPS, num_stages=FLOAT8_STAGES[rank],
+    )  # fmt: skip
+
+
+def fits(matrix: Matrix) -> bool:
+    """Whether it may be given to a `Merger`."""
+    pristine, serving, scale = matrix
+    types = (torch.bfloat16, torch.bfloat16 if scale is None else FLOAT8)
     return all(
-        each.dtype == torch.bfloat16
+        each.dtype == dtype
         and each.is_contiguous()
+        and each.shape == pristine.shape
         and each.numel() > 0
         and not any(side % MULTIPLE for side in each.shape)
         and is_aligned(each)
-        for each in (pristine, serving)
-    )
+        for each, dtype in zip((pristine, serving), types, strict=True)
+    ) and (scale is None or _is_scale(scale, len(pristine)))
+
+
+def _is_scale(scale: Tensor, rows: int) -> bool:
+    return scale.dtype == torch.float32 and scale.shape == (rows, 1) and scale.is_contiguous()
 
 
 def is_aligned(tensor: Tensor) -> bool:
@@ -144,23 +236,26 @@ def is_aligned(tensor: Tensor) -> bool:
     return tensor.data_ptr() % _VECTOR_BYTES == 0
 
 
-def usable(device: torch.device) -> bool:
-    """Whether the kernel runs on that GPU, and is right: tried on two small matrices. Where it was not
-    compiled before it takes a second, and a C compiler, which not every machine has."""
+def usable(device: torch.device, float8: bool = False) -> bool:
+    """Whether the kernel, or the one for float8, runs on that GPU, and is right: tried on two small matrices.
+    Where it was not compiled before it takes a second, and a C compiler, which not every machine has."""
     if triton is None or torch.cuda.get_device_capability(device) < CAPABILITY:
         return False
+    if float8 and not computes(device):
+        return False
     try:
-        largest = _error(device)
+        largest = _error(device, float8)
     except Exception as error:  # noqa: BLE001 - whatever a compiler may lack, there is another way
-        log.warning("no_merge_kernel", extra={"problem": f"{type(error).__name__}: {str(error)[:200]}"})
+        problem = f"{type(error).__name__}: {str(error)[:200]}"
+        log.warning("no_merge_kernel", extra={"float8": float8, "problem": problem})
         return False
     if not largest <= 1:
-        log.warning("merge_kernel_is_wrong", extra={"error": largest})
+        log.warning("merge_kernel_is_wrong", extra={"float8": float8, "error": largest})
         return False
     return True
 
 
-def _error(device: torch.device) -> float:
+def _error(device: torch.device, float8: bool) -> float:
     """The largest, in units of what rounding once may do to a number."""
     generator = torch.Generator().manual_seed(0)
 
@@ -168,16 +263,32 @@ def _error(device: torch.device) -> float:
         return torch.randn(2, *shape, generator=generator).to(device, torch.bfloat16)
 
     rows, columns, rank = TILE_ROWS + MULTIPLE, TILE_COLUMNS + MULTIPLE, RANKS[0]
-    pristine, up, down = drawn(rows, columns), drawn(rows, rank), drawn(rank, columns)
+    halves = list(zip(drawn(rows, rank), drawn(rank, columns), strict=True))
+    matrices = [unwritten(each, float8) for each in drawn(rows, columns)]
+    Merger(matrices).merge(halves)
+    pairs = zip(matrices, halves, strict=True)
+    return float(torch.tensor([rounding_error(matrix, *half) for matrix, half in pairs]).max())
+
+
+def unwritten(pristine: Tensor, float8: bool) -> Matrix:
+    """With serving rows that are NaN until something is merged."""
     serving = torch.full_like(pristine, float("nan"))
-    Merger(list(zip(pristine, serving, strict=True))).merge(list(zip(up, down, strict=True)))
-    return rounding_error(serving, pristine, up, down)
+    if not float8:
+        return Matrix(pristine, serving)
+    return Matrix(pristine, serving.to(FLOAT8), serving[:, :1].float())
 
 
-def rounding_error(serving: Tensor, pristine: Tensor, up: Tensor, down: Tensor) -> float:
+def rounding_error(matrix: Matrix, up: Tensor, down: Tensor) -> float:
     """How far the farthest of a merge's numbers is from the exact one, as a share of what it may be: half a
-    unit in the last place of bfloat16, and float32's errors before. NaN where there is any."""
+    unit in the last place of what it is rounded to, and float32's errors before. NaN where there is any."""
+    pristine, serving, scale = matrix
     exact = pristine.double() + up.double() @ down.double()
     size = pristine.double().abs() + up.double().abs() @ down.double().abs()
-    allowed = exact.abs() * 2**-8 + size * 2**-16 + 1e-30
-    return float(((serving.double() - exact).abs() / allowed).max())
+    if scale is None:
+        allowed = exact.abs() * 2**-8 + size * 2**-16 + 1e-30
+        return float(((serving.double() - exact).abs() / allowed).max())
+    wanted = (exact.abs().amax(dim=1, keepdim=True) / LARGEST).clamp(min=LEAST_SCALE)
+    # 3 bits of mantissa, and numbers below the normal ones: those are 2**-9 apart.
+    allowed = (exact.abs() * 2**-4).maximum(scale * 2**-10) + size * 2**-16
+    off = (serving.double() * scale - exact).abs() / allowed
+    return float(torch.stack([off.max(), ((scale - wanted).abs() / (wanted * 1e-5)).max()]).max())

@@ -5,9 +5,10 @@ adapter is merged from the base's pristine weights into the twin's, at fixed add
 nothing is ever subtracted, so nothing drifts, and what is there depends on that adapter alone. The base
 itself is never written to: trainings go on beside it with branches of their own.
 
-On a GPU one pass of `engine.merge_kernel` does it; on a CPU, for float8, in other types than bfloat16 and at
-ranks too large for it, a sum in float32 does, matrix by matrix. (`addmm` in bfloat16 rounds the product
-before it is added: on an H200 three of ten numbers are then others.) Each way gives the same bits each time.
+On a GPU one pass of `engine.merge_kernel` does it, to bfloat16 or float8; on a CPU, from other types than
+bfloat16 and at ranks too large for it, a sum in float32 does, matrix by matrix. (`addmm` in bfloat16 rounds
+the product before it is added: on an H200 three of ten numbers are then others.) Each way gives the same bits
+each time.
 
 For this the base's linears must be whole (`MemoryPlan.weights == "bf16"`); else adapters stay branches.
 """
@@ -33,7 +34,7 @@ from engine.recorded_base import RecordedBase
 from engine.recording import Recorder
 
 if TYPE_CHECKING:
-    from engine.merge_kernel import Merger
+    from engine.merge_kernel import Matrix, Merger
 
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Serving:
         if self._merger is None and self._at_once:
             from engine.merge_kernel import Merger
 
-            self._merger = Merger([(place.pristine, _rows(place)) for place in self._at_once])
+            self._merger = Merger([_matrix(place) for place in self._at_once])
         rank = adapter.info.rank
         if self._merger is None or rank in self._distrusted or not self._merger.takes(rank):
             return False
@@ -153,7 +154,7 @@ class Serving:
         from engine.merge_kernel import rounding_error
 
         pairs = zip(self._at_once, halves, strict=True)
-        errors = [rounding_error(_rows(each), each.pristine, *half) for each, half in pairs]
+        errors = [rounding_error(_matrix(each), *half) for each, half in pairs]
         right = all(error <= 1 for error in errors)  # NaN is no number that is less
         (self._proven if right else self._distrusted).add(rank)
         if not right:
@@ -185,22 +186,35 @@ def _resize(serving: nn.Linear | Float8Linear, outputs: int) -> None:
 
 
 def _parted(places: list[_Place], device: torch.device) -> tuple[list[_Place], list[_Place]]:
-    """Those that the kernel takes, and the others."""
-    if not has_kernel(device):
+    """Those that a kernel takes, and the others."""
+    kernels = {float8: has_kernel(device, float8) for float8 in {_is_float8(each) for each in places}}
+    if not any(kernels.values()):
         return [], places
     from engine.merge_kernel import fits
 
-    taken = [isinstance(each.serving, nn.Linear) and fits(each.pristine, _rows(each)) for each in places]
+    taken = [kernels[_is_float8(each)] and fits(_matrix(each)) for each in places]
     return list(compress(places, taken)), list(compress(places, map(not_, taken)))
 
 
-def has_kernel(device: torch.device) -> bool:
-    """Whether merging has a kernel there. Nothing of it is loaded where there is no GPU."""
+def has_kernel(device: torch.device, float8: bool = False) -> bool:
+    """Whether merging has a kernel there, or one to float8. Nothing of it is loaded where there is no GPU."""
     if device.type != "cuda":
         return False
     from engine.merge_kernel import usable
 
-    return usable(device)
+    return usable(device, float8)
+
+
+def _matrix(place: _Place) -> "Matrix":
+    """As the kernel is given it."""
+    from engine.merge_kernel import Matrix
+
+    scale = place.serving.scale[_span(place)] if isinstance(place.serving, Float8Linear) else None
+    return Matrix(place.pristine, _rows(place), scale)
+
+
+def _is_float8(place: _Place) -> bool:
+    return isinstance(place.serving, Float8Linear)
 
 
 def _halves(adapter: Adapter, place: _Place) -> tuple[Tensor, Tensor]:
@@ -225,7 +239,11 @@ def _write(place: _Place, up: Tensor, down: Tensor) -> None:
 
 def _rows(place: _Place) -> Tensor:
     weight: Tensor = place.serving.weight.detach()
-    return weight[place.first : place.first + len(place.pristine)]
+    return weight[_span(place)]
+
+
+def _span(place: _Place) -> slice:
+    return slice(place.first, place.first + len(place.pristine))
 
 
 def _placed(twin: nn.Module, linears: dict[str, nn.Linear], fuse: bool, float8: bool) -> list[_Place]:

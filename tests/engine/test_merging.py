@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine import merge_kernel, merging
+from engine import merging
 from engine.float8 import Float8Linear
 from engine.generator import Drawing, Frame, Shot
 from engine.lora import Adapter, AdapterInfo, AdapterSlot
 from engine.merging import Serving
-from tests.engine.merging_on_cpu import Launches
+from tests.engine.merging_on_cpu import Launches, bits
 from tests.engine.test_lora import adapter, look
 
 
@@ -33,7 +33,9 @@ def addresses(serving: Serving) -> dict[str, int]:
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+    return a.keys() == b.keys() and all(
+        torch.equal(bits(tensor), bits(b[name])) for name, tensor in a.items()
+    )
 
 
 def pictures(base, holder, one: Adapter) -> list[np.ndarray]:
@@ -206,43 +208,58 @@ def half(cache_dir) -> Callable:
 def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     """As if there were a GPU with a kernel."""
     kernel = Launches()
-    monkeypatch.setattr(merge_kernel, "_merge", kernel, raising=False)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: True)
+    kernel.replace(monkeypatch)
+    monkeypatch.setattr(merging, "has_kernel", lambda *_: True)
     return kernel
 
 
-@pytest.fixture
+@pytest.fixture(params=[False, True], ids=["bfloat16", "float8"])
 def both(
-    half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[AdapterSlot, Serving, Serving]:
     """A slot, what merges for it by the kernel, and what merges for it without."""
     small = half()
     its_slot = AdapterSlot(small.transformer)
-    serving = Serving(small, its_slot)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
-    return its_slot, serving, Serving(small, its_slot)
+    serving = Serving(small, its_slot, float8=request.param)
+    monkeypatch.setattr(merging, "has_kernel", lambda *_: False)
+    return its_slot, serving, Serving(small, its_slot, float8=request.param)
 
 
+@pytest.mark.parametrize("float8", [False, True])
 @pytest.mark.parametrize("fuse", [True, False])
 def test_the_kernel_is_given_what_the_plain_way_is_also_after_a_release(
-    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, fuse: bool
+    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch, fuse: bool, float8: bool
 ) -> None:
     small = half()
     its_slot = AdapterSlot(small.transformer)
     people = [adapter(base, its_slot, seed, rank) for seed, rank in ((1, 16), (2, 32), (3, 128))]
-    serving = Serving(small, its_slot, fuse=fuse)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
-    plain = Serving(small, its_slot, fuse=fuse)
+    serving = Serving(small, its_slot, fuse=fuse, float8=float8)
+    monkeypatch.setattr(merging, "has_kernel", lambda *_: False)
+    plain = Serving(small, its_slot, fuse=fuse, float8=float8)
+    grids = launches.float8_grids if float8 else launches.grids
     for turn, one in enumerate((*people, people[0])):
-        before = len(launches.grids)
+        before = len(grids)
         with serving.holding(one), plain.holding(one):
             assert same(weights(serving), weights(plain))
-        assert 0 < len(launches.grids) - before < len(its_slot.linears), "a launch for each shape"
+        assert 0 < len(grids) - before < len(its_slot.linears), "a launch for each shape"
         if turn == 1:
             serving.release()
             taken = [torch.empty_like(each) for each in weights(serving).values()]  # its memory, most likely
             del taken
-    assert sum(count for _, count in launches.grids) == 4 * len(its_slot.linears)
+    assert sum(count for _, count in grids) == 4 * len(its_slot.linears)
+    assert len(launches.grids + launches.float8_grids) == len(grids), "of one kind alone"
+
+
+def test_without_a_kernel_for_float8_it_is_merged_the_plain_way(
+    base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "has_kernel", lambda _, float8: not float8)
+    small = half()
+    its_slot = AdapterSlot(small.transformer)
+    serving, one = Serving(small, its_slot, float8=True), adapter(base, its_slot, 1, rank=16)
+    with serving.holding(one), its_slot.holding(one):
+        assert 0 < relative(look(serving.base), look(small)) < 0.1
+    assert not launches.grids + launches.float8_grids
 
 
 def test_a_kernel_that_is_wrong_for_a_rank_gives_nobody_a_face(
@@ -256,10 +273,10 @@ def test_a_kernel_that_is_wrong_for_a_rank_gives_nobody_a_face(
             assert same(weights(serving), weights(plain))
     assert caplog.messages.count("merge_kernel_is_wrong") == 1
     launches.broken = False
-    before, other = len(launches.grids), adapter(base, its_slot, 3, rank=32)
+    before, other = len(launches.grids + launches.float8_grids), adapter(base, its_slot, 3, rank=32)
     with serving.holding(other), plain.holding(other):
         assert same(weights(serving), weights(plain))
-    assert len(launches.grids) > before, "another rank is another kernel"
+    assert len(launches.grids + launches.float8_grids) > before, "another rank is another kernel"
 
 
 def test_an_adapter_that_changes_nothing_proves_nothing(
@@ -282,7 +299,8 @@ def test_where_the_kernel_cannot_run_the_plain_way_merges(
     small = half()
     its_slot = AdapterSlot(small.transformer)
     serving, one = Serving(small, its_slot), adapter(base, its_slot, 1, rank=64)
-    monkeypatch.setattr(launches, "_launch", fails)
+    monkeypatch.setattr(launches, "launch", fails)
+    launches.replace(monkeypatch)
     with serving.holding(one), its_slot.holding(one):
         assert relative(look(serving.base), look(small)) < 0.05
 
@@ -301,7 +319,7 @@ def test_a_release_gives_memory_back_that_the_kernel_knew(base, half: Callable, 
 def test_without_a_kernel_for_it_the_plain_way_merges(
     base, slot: AdapterSlot, half: Callable, launches
 ) -> None:
-    """Other ranks, float32 and float8."""
+    """Other ranks, and from float32."""
     small = half()
     its_slot = AdapterSlot(small.transformer)
     other = adapter(base, its_slot, 1, rank=4)
@@ -311,7 +329,7 @@ def test_without_a_kernel_for_it_the_plain_way_merges(
     for each in (Serving(base, slot), Serving(base, slot, float8=True)):
         with each.holding(adapter(base, slot, 1, rank=16)):
             pass
-    assert not launches.grids
+    assert not launches.grids + launches.float8_grids
 
 
 def test_a_merge_that_the_kernel_refused_is_not_taken_for_one(

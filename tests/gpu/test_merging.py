@@ -1,5 +1,5 @@
-"""Switching people on a GPU: the merge kernel against the exact sum, the plain way and itself, and adapters
-that come back from the host's memory."""
+"""Switching people on a GPU: the merge kernels against the exact sum, the plain way and themselves, and
+adapters that come back from the host's memory."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +11,14 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from engine import merging
+from engine.float8 import FLOAT8, computes, quantised
 from engine.lora import Adapter, AdapterInfo, AdapterSlot, save_adapter
-from engine.merge_kernel import RANKS, Merger, rounding_error, usable
+from engine.merge_kernel import RANKS, Matrix, Merger, rounding_error, unwritten, usable
 from engine.merging import Serving
 from engine.models import Base
 from engine.shelf import AdapterShelf, num_bytes
 from engine.tiers import TIERS
+from tests.engine.merging_on_cpu import bits
 from tests.gpu.test_memory import GEOMETRY
 
 pytestmark = [
@@ -44,8 +46,19 @@ def halves(rank: int) -> Halves:
     return [(drawn(rows, rank, scale=0.3), drawn(rank, columns)) for rows, columns in SHAPES]
 
 
-def test_it_is_used_here() -> None:
-    assert usable(torch.device("cuda", 0))
+def has_float8() -> bool:
+    return computes(torch.device("cuda", 0))
+
+
+@pytest.fixture(params=[False, True], ids=["bfloat16", "float8"])
+def float8(request: pytest.FixtureRequest) -> bool:
+    if request.param and not has_float8():
+        pytest.skip("needs a GPU with float8: Ada, Hopper or newer")
+    return bool(request.param)
+
+
+def test_it_is_used_here(float8: bool) -> None:
+    assert usable(torch.device("cuda", 0), float8)
 
 
 @pytest.mark.parametrize("rank", RANKS)
@@ -58,11 +71,11 @@ def test_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
         torch.full((rows + 64, columns), torch.nan, device="cuda").bfloat16() for rows, columns in SHAPES
     ]
     serving = [each[32:-32] for each in around]
-    merger = Merger(list(zip(pristine, serving, strict=True)))
+    merger = Merger([Matrix(*each) for each in zip(pristine, serving, strict=True)])
     merger.merge(given)
     first, other, numbers = [each.clone() for each in serving], 0, 0
     for before, after, (up, down) in zip(pristine, serving, given, strict=True):
-        assert rounding_error(after, before, up, down) <= 1, tuple(before.shape)
+        assert rounding_error(Matrix(before, after), up, down) <= 1, tuple(before.shape)
         plain = torch.addmm(before.float(), up.float(), down.float()).bfloat16()
         other += int((after != plain).sum())
         numbers += after.numel()
@@ -73,18 +86,64 @@ def test_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
     assert all(torch.equal(each, before) for each, before in zip(serving, first, strict=True))
 
 
-def test_a_weight_may_have_more_numbers_than_32_bits_count() -> None:
+@pytest.mark.skipif(not torch.cuda.is_available() or not has_float8(), reason="needs a GPU with float8")
+@pytest.mark.parametrize("rank", RANKS)
+def test_in_float8_each_number_is_the_exact_sum_rounded_once(rank: int) -> None:
+    """A sum near the middle between two numbers may go to the other one than in a plain sum, and a row's
+    scale may be another by a millionth."""
+    torch.manual_seed(rank)
+    around = [unwritten(drawn(rows + 64, columns), float8=True) for rows, columns in SHAPES]
+    given = halves(rank)
+    for (pristine, _, _), (up, _) in zip(around, given, strict=True):
+        pristine[40], up[8] = 0, 0  # row 8 is one of zeros
+    inner = [Matrix(*(each[32:-32] for each in matrix if each is not None)) for matrix in around]
+    merger = Merger(inner)
+    merger.merge(given)
+    first, other, numbers = [written(each) for each in inner], 0, 0
+    for matrix, (up, down) in zip(inner, given, strict=True):
+        assert rounding_error(matrix, up, down) <= 1, tuple(matrix.pristine.shape)
+        plain, scale = quantised(torch.addmm(matrix.pristine.float(), up.float(), down.float()))
+        other += int((bits(matrix.serving) != bits(plain)).sum())
+        numbers += plain.numel()
+        assert torch.allclose(matrix.scale, scale, rtol=1e-5, atol=0)
+        assert not matrix.serving[8].float().any()
+    assert other < numbers * 0.01, f"{other} of {numbers} are others"
+    for _, *beside in around:
+        assert all(part.float().isnan().all() for each in beside for part in (each[:32], each[-32:]))
+    merger.merge(halves(32))
+    merger.merge(given)
+    assert all(torch.equal(written(each), before) for each, before in zip(inner, first, strict=True))
+
+
+def written(matrix: Matrix) -> Tensor:
+    """All that a merge into float8 writes, as bytes."""
+    return torch.cat([matrix.serving.view(torch.uint8), matrix.scale.view(torch.uint8)], dim=1)
+
+
+def test_matrices_of_both_kinds_are_merged_together() -> None:
+    if not has_float8():
+        pytest.skip("needs a GPU with float8")
+    matrices = [unwritten(drawn(*shape), float8) for shape in SHAPES[1:4] for float8 in (False, True)]
+    given = [half for half in halves(16)[1:4] for _ in range(2)]
+    Merger(matrices).merge(given)
+    assert all(rounding_error(each, *half) <= 1 for each, half in zip(matrices, given, strict=True))
+
+
+def test_a_weight_may_have_more_numbers_than_32_bits_count(float8: bool) -> None:
     rows, columns = 2**31 // 4096 + 112, 4096
-    if torch.cuda.mem_get_info()[0] < 5 * rows * columns:
-        pytest.skip("needs 11 GB of free memory")
+    if torch.cuda.mem_get_info()[0] < 6 * rows * columns:
+        pytest.skip("needs 13 GB of free memory")
     pristine = torch.zeros(rows, columns, dtype=torch.bfloat16, device="cuda")
-    serving = torch.full_like(pristine, float("nan"))
+    matrix = Matrix(pristine, torch.full_like(pristine, torch.nan))
+    if float8:
+        nothing = torch.full((rows, columns), 0x7F, dtype=torch.uint8, device="cuda")
+        matrix = Matrix(pristine, nothing.view(FLOAT8), torch.full((rows, 1), torch.nan, device="cuda"))
     up, down = drawn(rows, 16), drawn(16, columns)
-    up[:, 1:] = 0
-    Merger([(pristine, serving)]).merge([(up, down)])
-    for part in (slice(0, 100), slice(rows - 200, rows)):
-        assert torch.equal(serving[part], up[part, :1] * down[:1])
-    assert not bool(serving.isnan().any())
+    Merger([matrix]).merge([(up, down)])
+    for first in range(0, rows, 2**13):
+        part = slice(first, first + 2**13)
+        here = Matrix(*(each[part] for each in matrix if each is not None))
+        assert rounding_error(here, up[part], down) <= 1, first
 
 
 @pytest.fixture
@@ -116,14 +175,16 @@ def weights(serving: Serving) -> dict[str, Tensor]:
 def differing(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
     """The share of numbers that are not the same bits."""
     assert one.keys() == two.keys()
-    other = sum(int((each != two[name]).sum()) for name, each in one.items())
+    other = sum(int((bits(each) != bits(two[name])).sum()) for name, each in one.items())
     return other / sum(each.numel() for each in one.values())
 
 
-def test_switches_leave_no_trace_also_after_a_release(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switches_leave_no_trace_also_after_a_release(
+    base: Base, monkeypatch: pytest.MonkeyPatch, float8: bool
+) -> None:
     slot = AdapterSlot(base.transformer)
-    serving = Serving(base, slot)
-    assert serving._at_once, "the kernel is used"
+    serving = Serving(base, slot, float8=float8)
+    assert {merging._is_float8(place) for place in serving._at_once} == {float8}, "the kernel is used"
     people = [adapter(slot, seed, rank) for seed, rank in ((1, 16), (2, 32), (3, 128), (4, 4))]
     for turn in range(60):
         with serving.holding(people[turn * 7 % len(people)]):
@@ -132,15 +193,16 @@ def test_switches_leave_no_trace_also_after_a_release(base: Base, monkeypatch: p
             serving.release()
             taken = [drawn(1024, 1024) for _ in range(40)]  # what was its memory is others' now
             del taken
-    fresh = Serving(base, slot)
-    monkeypatch.setattr(merging, "has_kernel", lambda _: False)
-    plain = Serving(base, slot)
+    assert not serving._distrusted
+    fresh = Serving(base, slot, float8=float8)
+    monkeypatch.setattr(merging, "has_kernel", lambda *_: False)
+    plain = Serving(base, slot, float8=float8)
     for one in people:
         with serving.holding(one), fresh.holding(one), plain.holding(one):
             assert differing(weights(serving), weights(fresh)) == 0
             assert differing(weights(serving), weights(plain)) < 0.03
     serving.forget(people[-1].info.adapter_id)
-    assert differing(weights(serving), weights(Serving(base, slot))) == 0
+    assert differing(weights(serving), weights(Serving(base, slot, float8=float8))) == 0
 
 
 def test_who_comes_back_from_the_host_is_the_same(base: Base, tmp_path: Path) -> None:
