@@ -419,9 +419,15 @@ def part_switch(bench: Bench, transformer: Any) -> None:
     """From one person to another: at hand on the GPU, from the host's memory, from a file."""
     slot = AdapterSlot(transformer, lean=True)
     base = make_base(bench, transformer)
-    serving = Serving(base, slot)
+    for fp8 in bench.float8:
+        _switch(bench, base, slot, fp8)
+        free(bench)
+
+
+def _switch(bench: Bench, base: Base, slot: AdapterSlot, fp8: bool) -> None:
+    serving = Serving(base, slot, float8=fp8)
     people = [make_adapter(bench, slot, seed, bench.dtype) for seed in (1, 2)]
-    turn = [0]
+    turn, into = [0], ", float8" if fp8 else ""
 
     def merge(get: Callable[[int], Adapter]) -> None:
         turn[0] += 1
@@ -429,10 +435,10 @@ def part_switch(bench: Bench, transformer: Any) -> None:
             pass
 
     at_hand = bench.seconds(lambda: merge(lambda i: people[i]))
-    bench.say(f"| at hand, merged | {at_hand * 1000:.1f} | |")
-    moved = 2 * sum(each.weight.nbytes for each in slot.linears.values())
-    way = "by the kernel" if has_kernel(bench.device) else "one by one"
-    bench.notes.append(f"Merging {way} reads and writes {moved / at_hand / 1e12:.2f} TB/s of weights.")
+    bench.say(f"| at hand, merged{into} | {at_hand * 1000:.1f} | |")
+    moved = sum(each.weight.numel() for each in slot.linears.values()) * (3 if fp8 else 4)
+    way = "by the kernel" if has_kernel(bench.device, fp8) else "one by one"
+    bench.notes.append(f"Merging {way}{into}: {moved / at_hand / 1e12:.2f} TB/s of weights read and written.")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{seed}.safetensors" for seed in (1, 2)]
         for path, person in zip(paths, people, strict=True):
@@ -449,14 +455,18 @@ def part_switch(bench: Bench, transformer: Any) -> None:
                 get(turn[0] % 2)
 
             whole, reading = (bench.seconds(call) * 1000 for call in (lambda: merge(get), read))
-            bench.say(f"| {label}, read and merged | {whole:.1f} | {reading:.1f} |")
-    fresh = Serving(base, slot)
+            bench.say(f"| {label}, read and merged{into} | {whole:.1f} | {reading:.1f} |")
+    fresh = Serving(base, slot, float8=fp8)
     for _ in range(20 if bench.tiny else 100):
         merge(lambda i: people[i])
     with serving.holding(people[0]), fresh.holding(people[0]):
         mine, theirs = serving.base.transformer.state_dict(), fresh.base.transformer.state_dict()
-        same = all(torch.equal(weight, theirs[name]) for name, weight in mine.items())
-    bench.notes.append(f"After {turn[0]} switches the weights are bit for bit a fresh merge's: {same}.")
+        same = all(torch.equal(_bits(weight), _bits(theirs[name])) for name, weight in mine.items())
+    bench.notes.append(f"After {turn[0]} switches{into} the weights are a fresh merge's, bit for bit: {same}.")
+
+
+def _bits(weight: Tensor) -> Tensor:
+    return weight.contiguous().view(torch.uint8)
 
 
 def _attention(bench: Bench, transformer: Any) -> Attention:

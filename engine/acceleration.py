@@ -207,7 +207,7 @@ def _compile(resources: Resources, backend: str) -> None:
 def compile_blocks(transformer: Any, backend: str, dynamic: bool | None) -> None:
     """Each block by itself: those of one kind share their code."""
     for name in BLOCK_LISTS:
-        for block in getattr(transformer, name):
+        for block in getattr(transformer, name).children():
             block.compile(fullgraph=True, dynamic=dynamic, backend=backend)
 
 

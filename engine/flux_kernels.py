@@ -64,15 +64,15 @@ if triton is not None:
     # Pairs of neighbours are loaded together and parted in registers: what lies at `column ^ 1` would be
     # loaded number by number, at a fifth of the speed.
 
-    @triton.jit  # type: ignore[untyped-decorator]
-    def _pairs(numbers):  # noqa: ANN001, ANN202
+    @triton.jit
+    def _pairs(numbers):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         """(heads, width) -> the even and the odd ones, (heads, width / 2) each, in float32."""
         heads: tl.constexpr = numbers.shape[0]
         half: tl.constexpr = numbers.shape[1] // 2
         return tl.split(tl.reshape(numbers.to(tl.float32), (heads, half, 2)))
 
-    @triton.jit  # type: ignore[untyped-decorator]
-    def _unpaired(even, odd):  # noqa: ANN001, ANN202
+    @triton.jit
+    def _unpaired(even, odd):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         heads: tl.constexpr = even.shape[0]
         width: tl.constexpr = 2 * even.shape[1]
         return tl.reshape(tl.join(even, odd), (heads, width))

@@ -6,7 +6,7 @@ What is made of one input is one product. Norm and rotary embedding of query and
 and its gradient of the one that rounds for the first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ Rotary = tuple[Tensor, Tensor]  # cosines and sines (tokens, head's width), floa
 
 
 class LeanSingleBlock(FluxSingleTransformerBlock):  # type: ignore[misc]
-    """Of text and picture together. `to_in` is query, key, value and the first half of the feed-forward."""
+    """Of text and picture as one, see `LeanSingleBlocks`. `to_in` is query, key, value and the first half of
+    the feed-forward."""
 
     def forward(
         self,
@@ -34,16 +35,33 @@ class LeanSingleBlock(FluxSingleTransformerBlock):  # type: ignore[misc]
         image_rotary_emb: Rotary | None = None,
         joint_attention_kwargs: dict[str, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(batch, tokens, width) of picture and text -> of text and picture."""
+        """hidden_states: (batch, all tokens, width). The text goes through as it is, and nobody reads it."""
         assert image_rotary_emb is not None
         assert not joint_attention_kwargs
-        both = torch.cat([encoder_hidden_states, hidden_states], dim=1)
-        rows, gate = self.norm(both, emb=temb)
+        rows, gate = self.norm(hidden_states, emb=temb)
         projected, raw = _apart(self.to_in, self.proj_out, rows, self.mlp_hidden_dim)
         attended = _attended(self.attn, [projected], image_rotary_emb)
-        both = both + gate.unsqueeze(1) * _of_gelu(self.to_in, self.proj_out, attended, raw)
-        text = encoder_hidden_states.shape[1]
-        return both[:, :text], both[:, text:]
+        made = gate.unsqueeze(1) * _of_gelu(self.to_in, self.proj_out, attended, raw)
+        return encoder_hidden_states, hidden_states + made
+
+
+class LeanSingleBlocks(nn.ModuleList):
+    """Between diffusers' own, text and picture are parted and joined again, back and forth as copies. Whoever
+    goes through these joins them before the first block and parts them after the last."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """What is called one after another: not the modules alone, which are the `children`."""
+        yield _join
+        yield from super().__iter__()
+        yield _part
+
+
+def _join(hidden_states: Tensor, encoder_hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    return encoder_hidden_states, torch.cat([encoder_hidden_states, hidden_states], dim=1)
+
+
+def _part(hidden_states: Tensor, encoder_hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    return encoder_hidden_states, hidden_states[:, encoder_hidden_states.shape[1] :]
 
 
 class LeanDoubleBlock(FluxTransformerBlock):  # type: ignore[misc]
@@ -80,6 +98,7 @@ def make_lean(transformer: Any) -> None:
         block.__class__ = LeanDoubleBlock
     for block in transformer.single_transformer_blocks:
         block.__class__ = LeanSingleBlock
+    transformer.single_transformer_blocks = LeanSingleBlocks(transformer.single_transformer_blocks.children())
 
 
 def fusions(module: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -147,9 +166,9 @@ def _attended(attention: Any, projected: Sequence[Tensor], rotary: Rotary) -> Te
 class _Dense(torch.autograd.Function):
     """Nothing, with a gradient that is no part of a wider matrix.
 
-    torch 2.11 keeps cuDNN's plans for attention's backward pass by the strides of query, key and value, not by
-    the gradient's: with two layouts of it in one model, the second is read as if it were the first. That gave
-    wrong gradients, NaN, or the end of the process.
+    torch 2.11 keeps cuDNN's plans for attention's backward pass by the strides of query, key and value, not
+    by the gradient's: with two layouts of it in one model, the second is read as if it were the first. That
+    gave wrong gradients, NaN, or the end of the process.
     """
 
     @staticmethod

@@ -48,7 +48,7 @@ def shrink(transformer: Any, plan: MemoryPlan, device: torch.device | None = Non
     """
     target = device or next(transformer.parameters()).device
     _recompute(transformer, plan.recompute)
-    blocks = [block for name in BLOCK_LISTS for block in getattr(transformer, name)]
+    blocks = [block for name in BLOCK_LISTS for block in getattr(transformer, name).children()]
     waiting = _spread(plan.offload_blocks, len(blocks))
     conveyor = Conveyor(target)
     for index, block in enumerate(blocks):

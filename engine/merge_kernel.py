@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.float8 import FLOAT8, LARGEST, computes
+from engine.float8 import computes
+from engine.quantisation import FLOAT8, LARGEST, LEAST_SCALE
 
 try:
     import triton
@@ -34,8 +35,6 @@ TILE_ROWS, TILE_COLUMNS, WARPS = 64, 128, 8
 # so that two tiles are under way. Farther ahead at the largest rank it would be one.
 FLOAT8_ROWS, FLOAT8_COLUMNS, FLOAT8_WARPS = 64, 128, 8
 FLOAT8_STAGES = {16: 3, 32: 3, 64: 3, 128: 2}
-# As of `engine.float8.quantised`: a row of zeros must not be divided by zero.
-LEAST_SCALE = 1e-12
 # The least width of a product on tensor cores, up to what a tile's shared memory is meant for.
 RANKS = (16, 32, 64, 128)
 # Of both sides of a weight, as FLUX's are. On an H100 the kernel was wrong for some others.

@@ -5,10 +5,10 @@ from torch import Tensor
 
 FLOAT8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FLOAT8).max
-_LEAST_SCALE = 1e-12
+LEAST_SCALE = 1e-12
 
 
 def quantised(rows: Tensor) -> tuple[Tensor, Tensor]:
     """(rows, width) -> float8 of the same shape, and the float32 scale (rows, 1) that it was divided by."""
-    scale = (rows.abs().amax(dim=1, keepdim=True).float() / LARGEST).clamp(min=_LEAST_SCALE)
+    scale = (rows.abs().amax(dim=1, keepdim=True).float() / LARGEST).clamp(min=LEAST_SCALE)
     return (rows.float() / scale).clamp(-LARGEST, LARGEST).to(FLOAT8), scale

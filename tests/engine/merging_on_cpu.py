@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine import merge_kernel
-from engine.float8 import FLOAT8, quantised
+from engine.quantisation import FLOAT8, quantised
 
 
 class Launches:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from engine import merge_kernel
-from engine.float8 import FLOAT8, quantised
 from engine.merge_kernel import (
     FLOAT8_STAGES,
     RANKS,
@@ -23,6 +22,7 @@ from engine.merge_kernel import (
     unwritten,
     usable,
 )
+from engine.quantisation import FLOAT8, quantised
 from tests.engine.merging_on_cpu import Launches, bits
 
 SHAPES = [(80, 16), (16, 48), (80, 16), (16, 16), (16, 48), (80, 16)]

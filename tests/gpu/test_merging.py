@@ -11,11 +11,12 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from engine import merging
-from engine.float8 import FLOAT8, computes, quantised
+from engine.float8 import computes
 from engine.lora import Adapter, AdapterInfo, AdapterSlot, save_adapter
 from engine.merge_kernel import RANKS, Matrix, Merger, rounding_error, unwritten, usable
 from engine.merging import Serving
 from engine.models import Base
+from engine.quantisation import FLOAT8, quantised
 from engine.shelf import AdapterShelf, num_bytes
 from engine.tiers import TIERS
 from tests.engine.merging_on_cpu import bits
