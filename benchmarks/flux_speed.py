@@ -126,6 +126,11 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
+    def note(self, text: str) -> None:
+        """A remark below the tables, at once."""
+        self.notes.append(text)
+        print(f"- {text}", flush=True)
+
     def say(self, row: str) -> None:
         """A line of the table, at once."""
         self.rows.append(row)
@@ -344,15 +349,15 @@ def part_train(bench: Bench, transformer: Any) -> None:
     slot = AdapterSlot(transformer, lean=True)
     base, attention = random_base(transformer, bench.device), _attention(bench, transformer)
     set_recompute(transformer, False)
+    launched = relative(_gradient(bench, base, slot), exact)
+    bench.note(f"Gradient against diffusers' blocks, launched one by one: error {launched:.4f}.")
     compile_blocks(transformer, backend(bench), dynamic=None)
     with attention.while_training():
         for fp8 in bench.float8:
             if fp8:
                 slot.compute_with(FrozenFloat8Linear)
             error = relative(_gradient(bench, base, slot), exact)
-            bench.notes.append(
-                f"Gradient{' in float8' if fp8 else ''} against diffusers' blocks: error {error:.4f}."
-            )
+            bench.note(f"Gradient{' in float8' if fp8 else ''} against diffusers' blocks: error {error:.4f}.")
             for side, name in zip(bench.geometry.sides, (512, 1024), strict=True):
                 label = f"ours{', float8' if fp8 else ''}, {name} px"
                 _train_row(bench, label, name, _training(bench, base, slot, side).step)
@@ -438,7 +443,7 @@ def _switch(bench: Bench, base: Base, slot: AdapterSlot, fp8: bool) -> None:
     bench.say(f"| at hand, merged{into} | {at_hand * 1000:.1f} | |")
     moved = sum(each.weight.numel() for each in slot.linears.values()) * (3 if fp8 else 4)
     way = "by the kernel" if has_kernel(bench.device, fp8) else "one by one"
-    bench.notes.append(f"Merging {way}{into}: {moved / at_hand / 1e12:.2f} TB/s of weights read and written.")
+    bench.note(f"Merging {way}{into}: {moved / at_hand / 1e12:.2f} TB/s of weights read and written.")
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{seed}.safetensors" for seed in (1, 2)]
         for path, person in zip(paths, people, strict=True):
@@ -462,7 +467,7 @@ def _switch(bench: Bench, base: Base, slot: AdapterSlot, fp8: bool) -> None:
     with serving.holding(people[0]), fresh.holding(people[0]):
         mine, theirs = serving.base.transformer.state_dict(), fresh.base.transformer.state_dict()
         same = all(torch.equal(_bits(weight), _bits(theirs[name])) for name, weight in mine.items())
-    bench.notes.append(f"After {turn[0]} switches{into} the weights are a fresh merge's, bit for bit: {same}.")
+    bench.note(f"After {turn[0]} switches{into} the weights are a fresh merge's, bit for bit: {same}.")
 
 
 def _bits(weight: Tensor) -> Tensor:
@@ -476,9 +481,7 @@ def _attention(bench: Bench, transformer: Any) -> Attention:
     lengths = [(side // 16) ** 2 + bench.geometry.text_tokens for side in reversed(bench.geometry.sides)]
     heads, width = config.num_attention_heads, config.attention_head_dim
     chosen = choose(bench.device, bench.dtype, heads, width, lengths, on_gpu)
-    bench.notes.append(
-        f"Attention by measurement: {chosen.training} in training, {chosen.drawing} in drawing."
-    )
+    bench.note(f"Attention by measurement: {chosen.training} in training, {chosen.drawing} in drawing.")
     return chosen
 
 
@@ -513,7 +516,7 @@ def surviving(bench: Bench, part: str) -> Iterator[None]:
         traceback.print_exc()
         bench.say(f"| {part} failed: {type(error).__name__}: {str(error)[:200]} |")
     finally:
-        bench.notes.append(f"{part}: {time.monotonic() - begun:.0f} s.")
+        bench.note(f"{part}: {time.monotonic() - begun:.0f} s.")
         torch._dynamo.reset()
         free(bench)
 
@@ -525,7 +528,7 @@ def run(bench: Bench, parts: list[str], budget: float) -> None:
     for place, part in enumerate(parts):
         left = ends - time.monotonic()
         if left < 20 and not bench.tiny:
-            bench.notes.append(f"{part} was left out: no time.")
+            bench.note(f"{part} was left out: no time.")
             continue
         bench.deadline = time.monotonic() + left / (len(parts) - place)
         bench.say(f"\n{HEADS[part]}")

@@ -193,7 +193,7 @@ def run(options: argparse.Namespace) -> str:
     people = load_people(options.people, options.out[0] / "photos", options.names, options.most_people)
     studio = Studio(config, options.styles, options.drawn)
     wants8 = FLOAT8 in options.variants and not options.report_only
-    in_float8 = Studio(replace(config, fp8=True), options.styles, options.drawn) if wants8 else studio
+    in_float8 = Studio(replace(config, fp8="on"), options.styles, options.drawn) if wants8 else studio
     plan, same = recipes(options, studio.base.settings)
     outcomes = []
     for person, ((preset, variant), recipe) in product(people, plan.items()):

@@ -361,7 +361,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, default=ROOT / "bot" / "demo_selfies", help="their folder")
     parser.add_argument("--preset", choices=PRESETS, default="balanced")
     parser.add_argument("--steps", type=int, help="1000; of a tiny run 20")
-    parser.add_argument("--fp8", action="store_true", help="as [engine] fp8")
+    parser.add_argument("--fp8", choices=("auto", "on", "off"), default="auto", help="as [engine] fp8")
     parser.add_argument(
         "--most-seconds", type=float, default=430, help="from the start: then the training is cut; 0 = never"
     )

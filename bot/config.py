@@ -175,7 +175,7 @@ class EngineSettings(_Table):
     merge: Literal["auto", "on", "off"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graphs: Literal["auto", "off"] = "auto"
-    fp8: bool = False
+    fp8: Literal["auto", "on", "off"] = "auto"
     detector_path: str = ""
     recognizer_path: str = ""
     safety_path: str = ""

@@ -31,7 +31,7 @@ class EngineConfig:
     merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says
     compile: str = "auto"  # blocks compiled, warmed at the start; auto = on an NVIDIA GPU
     cuda_graphs: str = "auto"  # passes recorded and replayed, see `engine.recording`; auto = on an NVIDIA GPU
-    fp8: bool = False  # products with frozen weights in float8, see `engine.float8`
+    fp8: str = "auto"  # products with frozen weights in float8, see `engine.tiers.float8_for`
     detector_path: str = ""  # an own copy of the face detector's ONNX file; empty = the installed package's
     recognizer_path: str = (
         ""  # an own copy of the face recogniser's ONNX file; empty = the installed package's
@@ -47,7 +47,7 @@ class EngineConfig:
             raise ValueError(f"memory_tier must be one of {', '.join(TIERS)}, not {self.memory_tier!r}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
-        for name in ("merge", "compile"):
+        for name in ("merge", "compile", "fp8"):
             if getattr(self, name) not in SWITCH:
                 raise ValueError(f"{name} must be one of {', '.join(SWITCH)}, not {getattr(self, name)!r}")
         if self.cuda_graphs not in ("auto", "off"):

@@ -23,7 +23,7 @@ HAS_TRITON = triton is not None
 _NUMBERS_A_THREAD = 32
 _THREADS_A_WARP = 32
 # Heads that a program of the rotation takes, and its warps.
-_HEADS, _WARPS = 8, 4
+_HEADS, _WARPS = 8, 2
 
 if triton is not None:
     # Without types: its compiler takes them for what the kernel computes with.

@@ -13,11 +13,17 @@ _MIB = 1 << 20
 
 def tier_of(wanted: str, device: torch.device, transformer: nn.Module) -> Tier:
     """See `engine.tiers.tier_for`. Raises ValueError."""
-    base_mib = sum(each.numel() for each in transformer.parameters()) * 2 // _MIB
-    card_mib = 0
-    if device.type == "cuda":
-        card_mib = torch.cuda.get_device_properties(device).total_memory // _MIB
-    return tier_for(wanted, device.type, card_mib, base_mib)
+    return tier_for(wanted, device.type, card_mib(device), base_mib(transformer))
+
+
+def card_mib(device: torch.device) -> int:
+    """A GPU's whole memory; 0 of anything else."""
+    return torch.cuda.get_device_properties(device).total_memory // _MIB if device.type == "cuda" else 0
+
+
+def base_mib(transformer: nn.Module) -> int:
+    """Of its weights in 16 bits."""
+    return sum(each.numel() for each in transformer.parameters()) * 2 // _MIB
 
 
 def settle(tier: Tier, device: torch.device, transformer: Any, t5: Any, *others: nn.Module) -> None:

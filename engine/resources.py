@@ -12,9 +12,9 @@ from engine.lora import AdapterSlot
 from engine.merging import Holder, Serving
 from engine.models import Base
 from engine.recording import GraphRecorder, Recorder
-from engine.residency import set_recompute
+from engine.residency import base_mib, card_mib, set_recompute
 from engine.shelf import AdapterShelf
-from engine.tiers import Allowance
+from engine.tiers import Allowance, Float8Use, float8_for
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,12 @@ class Resources:
             tier.device_mib * _MIB, tier.host_mib * _MIB,
         )  # fmt: skip
         self._recompute = tier.recompute
-        fp8 = config.fp8 and computes(base.device)
-        if fp8 != config.fp8:
-            log.warning("no_float8", extra={"device": str(base.device)})
+        self.float8 = _float8(base, config)
         # Packed weights and blocks that come from the host are not where they were at the next pass.
         whole = tier.weights == "bf16" and not tier.offload_blocks
         self._records = base.device.type == "cuda" and whole and config.cuda_graphs == "auto"
-        self._serving = self._serve(config, fp8)
-        if fp8 and tier.weights == "bf16":
+        self._serving = self._serve(config)
+        if self.float8.training:
             self.slot.compute_with(lambda linear: FrozenFloat8Linear(linear) if fits(linear) else linear)
         self._granted: Allowance | None = None
         self.all = Allowance(merged=self._serving is not None, recompute=tier.recompute)
@@ -89,7 +87,7 @@ class Resources:
             self._serving.release()
             self.collect()
 
-    def _serve(self, config: EngineConfig, fp8: bool) -> Serving | None:
+    def _serve(self, config: EngineConfig) -> Serving | None:
         tier = self.base.tier
         if not (tier.merged if config.merge == "auto" else config.merge == "on"):
             return None
@@ -98,8 +96,16 @@ class Resources:
             return None
         try:
             recorder = GraphRecorder(self.base.device) if self._records else None
-            return Serving(self.base, self.slot, float8=fp8, recorder=recorder)
+            return Serving(self.base, self.slot, float8=self.float8.drawing, recorder=recorder)
         except torch.OutOfMemoryError:
             log.warning("no_room_to_merge", extra={"tier": tier.name})
             self.collect()
             return None
+
+
+def _float8(base: Base, config: EngineConfig) -> Float8Use:
+    if computes(base.device):
+        return float8_for(config.fp8, base.tier, card_mib(base.device), base_mib(base.transformer))
+    if config.fp8 == "on":
+        log.warning("no_float8", extra={"device": str(base.device)})
+    return Float8Use(drawing=False, training=False)

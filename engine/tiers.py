@@ -81,6 +81,30 @@ def tier_for(wanted: str, device_type: str, card_mib: int, base_mib: int) -> Tie
     return next(tier for tier in TIERS if card_mib >= tier.least_mib * share)
 
 
+# With training in float8 its weights (17 GB of FLUX.1-dev) and those that adapters are merged from stay: at 768
+# px an 80 GB card ran out of memory.
+FLOAT8_TRAINING_MIB = 100_000
+
+
+@dataclass(frozen=True)
+class Float8Use:
+    """Where products with frozen weights are computed in float8, see `engine.float8`."""
+
+    drawing: bool
+    training: bool
+
+
+def float8_for(wanted: str, tier: Tier, card_mib: int, base_mib: int) -> Float8Use:
+    """wanted: on, off, or auto: drawing on every GPU that keeps whole weights, and training where there is
+    the room. card_mib: 0 where there is no GPU: nothing is gained there. See `tier_for`."""
+    whole = tier.weights == "bf16"
+    if wanted != AUTO:
+        return Float8Use(whole and wanted == "on", whole and wanted == "on")
+    share = min(1.0, base_mib / FLUX_MIB)
+    drawing = whole and card_mib > 0
+    return Float8Use(drawing, drawing and card_mib >= FLOAT8_TRAINING_MIB * share)
+
+
 @dataclass(frozen=True)
 class Allowance:
     """What a job may use. merged, recompute: see `Tier`. at_hand: whether memory may be kept for speed alone,

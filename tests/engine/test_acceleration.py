@@ -163,7 +163,7 @@ def test_packed_weights_are_not_compiled(cache_dir) -> None:
 def test_in_float8_gradients_are_near_and_the_serving_weights_come_from_whole_ones(
     cache_dir, resources: Resources
 ) -> None:
-    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb", fp8=True)
+    config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb", fp8="on")
     fast = Resources(load_base(config), config)
     one = adapter(resources.base, resources.slot, 1)
     exact, near = gradients(resources, one), gradients(fast, one)

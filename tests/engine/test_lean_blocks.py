@@ -117,9 +117,9 @@ def test_packed_linears_stay_apart(cache_dir: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # by torch's own compiler
-@pytest.mark.parametrize("fp8", [False, True])
+@pytest.mark.parametrize("fp8", ["off", "on"])
 def test_it_compiles_in_one_piece_and_once(
-    apart, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, fp8: bool
+    apart, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, fp8: str
 ) -> None:
     monkeypatch.setattr("engine.resources.LEAN", frozenset({"cpu"}))
     config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb", fp8=fp8)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine import merge_kernel
 from engine.merge_kernel import (
-    FLOAT8_STAGES,
+    FLOAT8_TILES,
     RANKS,
     Matrix,
     Merger,
@@ -129,7 +129,7 @@ def test_only_what_the_kernel_for_float8_reads_fits() -> None:
 
 
 def test_each_rank_has_a_kernel_of_either_kind() -> None:
-    assert FLOAT8_STAGES.keys() == set(RANKS)
+    assert FLOAT8_TILES.keys() == set(RANKS)
 
 
 def test_a_second_rounding_is_an_error() -> None:

@@ -40,7 +40,7 @@ def test_merging_is_as_the_tier_or_the_operator_says(config, tier: str, merge: s
 
 
 def test_a_gpu_without_float8_goes_on_without_it(config: EngineConfig, monkeypatch, caplog) -> None:
-    chosen = replace(config, fp8=True)
+    chosen = replace(config, fp8="on")
     monkeypatch.setattr("engine.resources.computes", lambda device: False)
     resources = Resources(load_base(chosen), chosen)
     modules = [*resources.base.transformer.modules(), *resources.serving.base.transformer.modules()]
