@@ -81,8 +81,8 @@ def tier_for(wanted: str, device_type: str, card_mib: int, base_mib: int) -> Tie
     return next(tier for tier in TIERS if card_mib >= tier.least_mib * share)
 
 
-# With training in float8 its weights (17 GB of FLUX.1-dev) and those that adapters are merged from stay: at 768
-# px an 80 GB card ran out of memory.
+# With training in float8 its weights (17 GB of FLUX.1-dev) and those that adapters are merged from stay: at
+# 768 px an 80 GB card ran out of memory.
 FLOAT8_TRAINING_MIB = 100_000
 
 

@@ -33,7 +33,7 @@ def bench() -> Bench:
 def test_switches_are_measured_and_exact(bench: Bench) -> None:
     run(bench, ["switch"], budget=60)
     assert sum("merged |" in row for row in bench.rows) == 3
-    assert any(note.endswith("bit for bit a fresh merge's: True.") for note in bench.notes)
+    assert any(note.endswith("to the bit a fresh merge's: True.") for note in bench.notes)
     assert "failed" not in page(bench)
 
 
