@@ -33,10 +33,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.commit import commit
 from benchmarks.flux_training import random_base, random_dataset
 from engine import flow
-from engine.acceleration import compile_blocks
 from engine.attention import Attention, choose, on_gpu
 from engine.base_folder import BaseSettings
 from engine.float8 import FrozenFloat8Linear
+from engine.lean_blocks import compile_blocks
 from engine.lora import TARGETS, Adapter, AdapterInfo, AdapterSlot, save_adapter
 from engine.merging import Serving, has_kernel
 from engine.models import Base, TextCondition

@@ -216,7 +216,7 @@ class Journey:
         with mock.patch.object(curve, "PATIENCE", 10**9), stages.watching(*TRAINING_STAGES):
             work = TrainingWork(
                 request, self.resources.base, self.resources.slot, self.recipe, self.accelerator, eyes,
-                self.resources.recorder(self.resources.all),
+                self.resources.recorder(self.resources.all), self.resources.drawing(self.resources.all),
             )  # fmt: skip
             reply = self.drive(work, lambda: self.cut(work))
         assert isinstance(reply, AdapterTrained), reply

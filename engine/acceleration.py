@@ -20,8 +20,8 @@ from torch import Tensor
 from engine.attention import Attention, choose, on_gpu
 from engine.crops import bucket
 from engine.generator import Frame
+from engine.lean_blocks import compile_blocks
 from engine.lora import Adapter, AdapterInfo
-from engine.memory import BLOCK_LISTS
 from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base
 from engine.presets import Recipe
@@ -192,7 +192,7 @@ class Acceleration:
 
     @torch.no_grad()
     def _draw(self, training: Adapter) -> None:
-        """Headshots, and looks at an adapter in training, which are drawn with the branch."""
+        """Headshots, and looks at an adapter in training."""
         resources, settings = self._resources, self._resources.base.settings
         drawing, holder = resources.drawing(resources.all)
         picture, look = settings.picture_px, settings.resolution_px
@@ -200,7 +200,9 @@ class Acceleration:
         for _ in range(WARM_CALLS):
             _ask(drawing, holder, merged, picture, picture, _batch_size(picture), settings.guidance)
         batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
-        _ask(resources.base, resources.slot, training, look, look, batch, settings.guidance)
+        looked = training if holder is resources.slot else merged
+        for _ in range(WARM_CALLS):
+            _ask(drawing, holder, looked, look, look, batch, settings.guidance)
 
     def _training_shapes(self) -> list[tuple[int, int]]:
         """The squares, and one that is none: from two on, the number of tokens is left open."""
@@ -223,13 +225,6 @@ def _compile(resources: Resources, backend: str) -> None:
     if resources.serving is not None:
         compile_blocks(resources.serving.base.transformer, backend, dynamic=False)
     compile_blocks(resources.base.transformer, backend, dynamic=None)
-
-
-def compile_blocks(transformer: Any, backend: str, dynamic: bool | None) -> None:
-    """Each block by itself: those of one kind share their code."""
-    for name in BLOCK_LISTS:
-        for block in getattr(transformer, name).children():
-            block.compile(fullgraph=True, dynamic=dynamic, backend=backend)
 
 
 def _ask(

@@ -158,7 +158,7 @@ class Engine:
         if isinstance(request, TrainAdapter):
             return TrainingWork(
                 request, self._base, resources.slot, self._recipe, self._accelerator, self._inspector,
-                resources.recorder(allowance),
+                resources.recorder(allowance), resources.drawing(allowance),
             )  # fmt: skip
         base, holder = resources.drawing(allowance)
         return ShootWork(

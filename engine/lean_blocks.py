@@ -92,6 +92,13 @@ class LeanDoubleBlock(FluxTransformerBlock):  # type: ignore[misc]
         return encoder_hidden_states, hidden_states
 
 
+def compile_blocks(transformer: Any, backend: str, dynamic: bool | None) -> None:
+    """Each block by itself: those of one kind share their code."""
+    for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
+        for block in blocks.children():
+            block.compile(fullgraph=True, dynamic=dynamic, backend=backend)
+
+
 def make_lean(transformer: Any) -> None:
     """Its blocks compute with these from now on."""
     for block in transformer.transformer_blocks:

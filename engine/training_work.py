@@ -18,6 +18,7 @@ from engine.errors import NotEnoughSelfies
 from engine.inspection import Inspector, Thumbnail
 from engine.likeness import Reference, band, centre, pack_identity, person_embedding
 from engine.lora import AdapterInfo, AdapterSlot, save_adapter
+from engine.merging import Holder
 from engine.messages import AdapterTrained, Progress, Reply, TrainAdapter
 from engine.models import Base
 from engine.pictures import read_picture
@@ -53,9 +54,11 @@ class TrainingWork(Work):
         accelerator: Accelerator,
         inspector: Inspector,
         recorder: Recorder | None = None,
+        looking: tuple[Base, Holder] | None = None,
     ) -> None:
-        """recorder: see `engine.gradient`."""
+        """recorder: see `engine.gradient`. looking: what looks are drawn with, if not with the branch."""
         super().__init__(request.id, request.person_id)
+        self._looking = looking or (base, slot)
         self._request, self._base, self._slot, self._recipe = request, base, slot, recipe
         self._accelerator, self._inspector, self._recorder = accelerator, inspector, recorder
         self._selfies = usable_selfies(request.photos, request.facts)
@@ -190,7 +193,9 @@ class TrainingWork(Work):
         """A quantum of a look. Its point is in the checkpoint from the end of it on: a look that a crash cut
         short is taken again, with the same seeds."""
         if self._look is None:
-            self._look = Validation(self._base, self._slot, training.adapter, self._plan, self._inspector)
+            # Another each time, also where its numbers lie where the last one's were: they are not the same.
+            now = replace(training.adapter)
+            self._look = Validation(*self._looking, now, self._plan, self._inspector)
         self._look.step()
         if self._look.finished:
             point = self._look.point(training.step_index, self._reference)

@@ -14,7 +14,8 @@ from engine.curve import Point, interval
 from engine.generator import Drawing, Frame, Shot, steps
 from engine.inspection import Inspection, Inspector
 from engine.likeness import Reference
-from engine.lora import Adapter, AdapterSlot
+from engine.lora import Adapter
+from engine.merging import Holder
 from engine.models import Base
 from engine.pictures import Pixels
 from engine.presets import Recipe
@@ -73,7 +74,7 @@ class Validation:
     def __init__(
         self,
         base: Base,
-        slot: AdapterSlot,
+        holder: Holder,
         adapter: Adapter,
         plan: ValidationPlan,
         inspector: Inspector,
@@ -81,7 +82,7 @@ class Validation:
         """Nothing is computed yet."""
         self._inspector = inspector
         self._seen: dict[int, Inspection] = {}
-        self._drawing = Drawing(base, slot, adapter, plan.frame, dict(enumerate(plan.shots)), self._take)
+        self._drawing = Drawing(base, holder, adapter, plan.frame, dict(enumerate(plan.shots)), self._take)
 
     @property
     def finished(self) -> bool:

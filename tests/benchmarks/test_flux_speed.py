@@ -32,8 +32,9 @@ def bench() -> Bench:
 
 def test_switches_are_measured_and_exact(bench: Bench) -> None:
     run(bench, ["switch"], budget=60)
-    assert sum("merged |" in row for row in bench.rows) == 3
-    assert any(note.endswith("to the bit a fresh merge's: True.") for note in bench.notes)
+    for way in ("merged |", "merged, float8 |"):
+        assert sum(way in row for row in bench.rows) == 3
+    assert sum(note.endswith("bit for bit: True.") for note in bench.notes) == 2
     assert "failed" not in page(bench)
 
 

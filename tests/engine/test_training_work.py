@@ -17,6 +17,7 @@ from engine.curve import Curve, Point
 from engine.errors import NotEnoughSelfies
 from engine.inspection import Inspection
 from engine.lora import read_info
+from engine.merging import Serving
 from engine.messages import AdapterTrained, Progress, TrainAdapter
 from engine.presets import recipe_for
 from engine.selfies import split_selfies, usable_selfies
@@ -60,6 +61,7 @@ def train(base, slot, accelerator, tmp_path: Path, monkeypatch) -> Callable[...,
         likeness: tuple[float, ...] = (),
         known: dict | None = None,
         out: str = "a",
+        looking: tuple | None = None,
         **switches: float,
     ) -> TrainingWork:
         request = TrainAdapter(
@@ -73,7 +75,7 @@ def train(base, slot, accelerator, tmp_path: Path, monkeypatch) -> Callable[...,
         held_out = split_selfies(usable_selfies(request.photos, request.facts)).held_out
         person = held_out[0].facts.identity if held_out else np.zeros(128, np.float32)
         script = Script(person / max(np.linalg.norm(person), 1e-6), *likeness)
-        return TrainingWork(request, base, slot, recipe, accelerator, script)
+        return TrainingWork(request, base, slot, recipe, accelerator, script, looking=looking)
 
     return make
 
@@ -197,6 +199,25 @@ def test_a_look_is_cut_into_quanta_and_never_runs_backwards(train: Callable, sel
     fractions = [reply.fraction for reply in replies]
     assert fractions == sorted(fractions)
     assert [reply.step for reply in replies].count(EVERY) == 1 + 5
+
+
+def test_serving_weights_show_the_adapter_as_it_is_at_each_look(
+    train: Callable, selfies, base, slot, monkeypatch
+) -> None:
+    """Also without an average, when its numbers always lie in the same place."""
+    shown: list[np.ndarray] = []
+    inspect = Script.inspect
+    monkeypatch.setattr(Script, "inspect", lambda self, pixels: shown.append(pixels) or inspect(self, pixels))
+    photos, known = selfies
+    serving, fast = Serving(base, slot), {"ema_decay": 0.0, "learning_rate": 0.01}
+    for looking in (None, (serving.base, serving)):
+        rising = tuple(0.1 * look for look in range(9))
+        run(train(photos, rising, known, out=str(looking is None), looking=looking, **fast))
+    by_branch, merged = np.array(shown, float).reshape(2, -1, *shown[0].shape)
+    assert serving.merges > 1
+    assert len(by_branch) == len(merged)
+    assert np.abs(by_branch - merged).mean() < 1
+    assert np.abs(merged[:4] - merged[-4:]).mean() > 5, "a look is not the one before"
 
 
 @pytest.mark.parametrize("killed_after", [6, 8, 11, 12, 19, 24, 39, 59, 78])
