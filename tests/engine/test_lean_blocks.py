@@ -12,6 +12,7 @@ from engine.lora import Adapter, AdapterSlot, load_adapter, save_adapter, unpack
 from engine.merging import Serving, _rows
 from engine.models import Base, load_base
 from engine.presets import recipe_for
+from engine.residency import set_recompute
 from engine.resources import Resources
 from tests.engine.test_lora import adapter, look
 
@@ -76,6 +77,16 @@ def test_gradients_are_the_same(apart, lean) -> None:
     for name, gradient in wanted.items():
         assert float(gradient.abs().max()) > 0
         torch.testing.assert_close(made[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_recomputed_activations_change_no_gradient(lean) -> None:
+    """A job that ran out of memory trains so."""
+    base, slot = lean
+    one = adapter(base, slot, seed=2)
+    wanted = gradients(base, slot, one)
+    set_recompute(base.transformer, True)
+    made = gradients(base, slot, one)
+    assert all(torch.equal(made[name], gradient) for name, gradient in wanted.items())
 
 
 @pytest.mark.parametrize("fuse", [True, False])
