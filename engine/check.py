@@ -169,18 +169,20 @@ def _memory(config: EngineConfig) -> Finding:
     """What lives where, as the engine would choose it."""
     import torch
 
-    from engine.tiers import FLUX_MIB, tier_for
+    from engine.float8 import computes
+    from engine.tiers import FLUX_MIB, float8_for, tier_for
 
     uses_gpu = config.device != "cpu" and torch.cuda.is_available()
-    card_mib = 0
+    card_mib, device = 0, torch.device("cpu")
     if uses_gpu:
-        index = torch.device(config.device if config.device != "auto" else "cuda").index or 0
-        card_mib = torch.cuda.mem_get_info(index)[1] // _MIB
+        device = torch.device(config.device if config.device != "auto" else "cuda")
+        card_mib = torch.cuda.mem_get_info(device.index or 0)[1] // _MIB
     # Bases that are not FLUX.1-dev ship with the project and are small.
     base_mib = 0 if config.base in ("demo", "tiny") else FLUX_MIB
     tier = tier_for(config.memory_tier, "cuda" if uses_gpu else "cpu", card_mib, base_mib)
+    float8 = str(float8_for(config.fp8, tier, card_mib, base_mib)) if computes(device) else ""
     forced = "" if config.memory_tier == "auto" else " (set by [engine] memory_tier)"
-    return Finding("memory tier", "ok", f"{tier}{forced}")
+    return Finding("memory tier", "ok", ", ".join(filter(None, [str(tier), float8])) + forced)
 
 
 def main() -> None:

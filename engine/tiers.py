@@ -93,6 +93,11 @@ class Float8Use:
     drawing: bool
     training: bool
 
+    def __str__(self) -> str:
+        """For the operator; nothing where there is none."""
+        where = [name for name, used in vars(self).items() if used]
+        return f"{' and '.join(where)} in float8" if where else ""
+
 
 def float8_for(wanted: str, tier: Tier, card_mib: int, base_mib: int) -> Float8Use:
     """wanted: on, off, or auto: drawing on every GPU that keeps whole weights, and training where there is

@@ -120,5 +120,28 @@ def test_the_memory_tier_is_told_and_can_be_forced(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a card")
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: (24_000 << 20, 24_564 << 20))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda index: (8, 9))
     assert by_name(EngineConfig(base="flux1-dev"))["memory tier"].detail.startswith("24gb: 8-bit weights")
     assert by_name(EngineConfig(base="demo"))["memory tier"].detail.startswith("80gb: ")
+
+
+@pytest.mark.parametrize(
+    ("gib", "fp8", "said"),
+    [
+        (80, "auto", ", drawing in float8"),
+        (141, "auto", ", drawing and training in float8"),
+        (80, "on", ", drawing and training in float8"),
+        (141, "off", " adapters at hand"),
+        (24, "on", " adapters at hand"),
+    ],
+)
+def test_where_float8_computes_is_told(
+    monkeypatch: pytest.MonkeyPatch, gib: int, fp8: str, said: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "a card")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (gib << 30, gib << 30))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (9, 0))
+    assert by_name(EngineConfig(base="flux1-dev", fp8=fp8))["memory tier"].detail.endswith(said)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 6))
+    assert "float8" not in by_name(EngineConfig(base="flux1-dev", fp8=fp8))["memory tier"].detail
