@@ -1,8 +1,8 @@
 """Compiled blocks, warmed before anybody waits for them, and a count of what was compiled after all.
 
-Drawing has one shape a base, so its blocks are compiled for it exactly. Training has a shape for each bucket:
-its blocks are compiled once for all of them, with the number of tokens left open. What was compiled is kept
-on disk for the next start.
+Drawing has two shapes a base, pictures and looks, so its blocks are compiled for them exactly. Training has a
+shape for each bucket: its blocks are compiled once for all of them, with the number of tokens left open. What
+was compiled is kept on disk for the next start.
 """
 
 import logging
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 COMPILED_VARIANTS = 64
 REMEDY = "Install a C compiler (gcc), or set [engine] compile to off"
 WARM_UP = AdapterInfo("warm-up", "nobody", "", 1)
-# The first call compiles, the second is recorded, the third is replayed.
+# The first call compiles; where passes are recorded, the second is, and the third is replayed. cuDNN's
+# gradients once were right at the first call and wrong at the second.
 WARM_CALLS = 3
 # Relative, of an adapter's gradient in the warm-up: .007 in bfloat16 and .02 in float8 are usual.
 GRADIENT_ERROR = 0.06
@@ -144,8 +145,9 @@ class Acceleration:
         lengths = [Frame(high, wide, 1, 1.0).tokens + base.text_tokens for wide, high in shapes]
         heads, width = config.num_attention_heads, config.attention_head_dim
         chosen = choose(base.device, base.dtype, heads, width, lengths, on_gpu)
-        # Others give attention gradients of several layouts, see `engine.lean_blocks`.
-        return chosen if self._resources.slot.lean else chosen.without_cudnn()
+        # Others give attention gradients of several layouts, see `engine.lean_blocks`; and what is not warmed
+        # is not held against anything.
+        return chosen if self._resources.slot.lean and self.compiles else chosen.without_cudnn()
 
     def _warm_up(self) -> None:
         training = self._adapter(torch.float32)
@@ -157,17 +159,23 @@ class Acceleration:
         self._resources.forget(WARM_UP.adapter_id)
 
     def _trains(self, adapter: Adapter) -> bool:
-        """Whether every gradient of several calls is that of the safe kernels, launched as they are."""
-        shapes = self._training_shapes()
-        with self._plainly():
-            wanted = [self._gradient(adapter, side_px) for side_px in shapes[:1]]
-        errors = [
-            _relative(self._gradient(adapter, side_px), wanted[0] if side_px == shapes[0] else None)
-            for side_px in shapes
-            for _ in range(WARM_CALLS)
-        ]
+        """Whether every gradient of several calls is near that of the safe kernels, launched as they are."""
+        errors = []
+        for side_px in self._training_shapes():
+            wanted = self._wanted(adapter, side_px)
+            errors += [_relative(self._gradient(adapter, side_px), wanted) for _ in range(WARM_CALLS)]
         log.info("gradients_measured", extra={"largest_error": max(errors)})
         return max(errors) < GRADIENT_ERROR
+
+    def _wanted(self, adapter: Adapter, side_px: tuple[int, int]) -> Tensor | None:
+        """None where there is no room: what is not compiled keeps more."""
+        try:
+            with self._plainly():
+                return self._gradient(adapter, side_px)
+        except torch.OutOfMemoryError:
+            log.info("gradient_not_compared", extra={"side_px": side_px})
+        self._resources.collect()
+        return None
 
     @contextmanager
     def _plainly(self) -> Iterator[None]:
@@ -241,7 +249,7 @@ def _ask(
 
 
 def _relative(made: Tensor, wanted: Tensor | None) -> float:
-    """Relative error; without a wanted one whether it is finite: 0 or infinite."""
+    """Relative error, 0 with nothing to hold it against; infinite where a number is not finite."""
     if wanted is None:
         return 0.0 if bool(torch.isfinite(made).all()) else float("inf")
     error = float((made - wanted).norm() / wanted.norm())

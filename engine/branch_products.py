@@ -84,7 +84,9 @@ class _Float8(torch.autograd.Function):
         plain, last = made[:, : made.shape[1] - apart], made[:, made.shape[1] - apart :]
         ctx.left_width = None if left is None else left.shape[1]
         ctx.has_raw, ctx.apart = raw is not None, apart
-        ctx.save_for_backward(left if raw is None else values, low, down, up, back, back_scale, last)
+        # An empty part of what was made would keep all of it.
+        kept = last if apart else made.new_empty(0)
+        ctx.save_for_backward(left if raw is None else values, low, down, up, back, back_scale, kept)
         return (plain, last) if apart else made
 
     @staticmethod

@@ -170,7 +170,7 @@ def _memory(config: EngineConfig) -> Finding:
     import torch
 
     from engine.float8 import computes
-    from engine.tiers import FLUX_MIB, float8_for, tier_for
+    from engine.tiers import FLUX_MIB, float8_for, is_merged, tier_for
 
     uses_gpu = config.device != "cpu" and torch.cuda.is_available()
     card_mib, device = 0, torch.device("cpu")
@@ -180,9 +180,10 @@ def _memory(config: EngineConfig) -> Finding:
     # Bases that are not FLUX.1-dev ship with the project and are small.
     base_mib = 0 if config.base in ("demo", "tiny") else FLUX_MIB
     tier = tier_for(config.memory_tier, "cuda" if uses_gpu else "cpu", card_mib, base_mib)
-    float8 = str(float8_for(config.fp8, tier, card_mib, base_mib)) if computes(device) else ""
+    merged = is_merged(config.merge, tier)
+    float8 = float8_for(config.fp8, tier, merged, card_mib, base_mib) if computes(device) else ""
     forced = "" if config.memory_tier == "auto" else " (set by [engine] memory_tier)"
-    return Finding("memory tier", "ok", ", ".join(filter(None, [str(tier), float8])) + forced)
+    return Finding("memory tier", "ok", ", ".join(filter(None, [f"{tier}{forced}", str(float8)])))
 
 
 def main() -> None:

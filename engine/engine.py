@@ -238,6 +238,8 @@ class Engine:
         log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
         self._asked[task_id] = request, less
         self._work[task_id].close()
+        if isinstance(request, TrainAdapter):
+            self._resources.forget(request.adapter_id)
         for training in self._trainings().values():
             training.forget_recordings()
         self._work[task_id] = self._make(request, less)
@@ -291,7 +293,9 @@ class Engine:
         work = self._work.pop(task_id, None)
         if work is not None:
             work.close()
-        self._asked.pop(task_id, None)
+        request, _ = self._asked.pop(task_id, (None, None))
+        if isinstance(request, TrainAdapter):  # looks at it were merged, as far as it had come
+            self._resources.forget(request.adapter_id)
         self._reported.pop(task_id, None)
         self._scheduler.remove(task_id)
 

@@ -159,7 +159,7 @@ def round_rows(
     values = some.new_empty((rows, width) if keep else (0,))
     rounded, scales = some.new_empty(rows, width, dtype=FLOAT8), some.new_empty(rows, 1, dtype=torch.float32)
     block = triton.next_power_of_2(width)
-    inputs = [some if each is None else each for each in (left, given, hidden)]
+    inputs = [some if each is None else _in_rows(each) for each in (left, given, hidden)]
     with torch.cuda.device_of(some):  # type: ignore[no-untyped-call]
         _round_rows[(rows,)](
             *inputs, values, rounded, scales, *(each.stride(0) for each in inputs),
@@ -173,6 +173,7 @@ def rotate(
     projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `engine.flux_ops.rotated`."""
+    projected = [_in_rows(each) for each in projected]
     batch, tokens = len(projected[0]), sum(each.shape[1] for each in projected)
     width, first = projected[0].shape[2] // heads // 3, 0
     query, key, value = (projected[0].new_empty(batch, tokens, heads, width) for _ in range(3))
@@ -192,6 +193,7 @@ def rotate_back(
     sin: Tensor, heads: int, eps: float,
 ) -> list[Tensor]:  # fmt: skip
     """See `engine.flux_ops.rotated_gradient`."""
+    gradients, projected = ([_in_rows(each) for each in given] for given in (gradients, projected))
     made, first = [torch.empty(each.shape, dtype=each.dtype, device=each.device) for each in projected], 0
     width = projected[0].shape[2] // heads // 3
     strides = [stride for each in gradients for stride in each.stride()[:3]]
@@ -204,3 +206,8 @@ def rotate_back(
             )  # fmt: skip
         first += each.shape[1]
     return made
+
+
+def _in_rows(tensor: Tensor) -> Tensor:
+    """With neighbours beside one another: some of torch's attention kernels give gradients that have not."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

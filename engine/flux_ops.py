@@ -145,6 +145,8 @@ def usable(device: torch.device) -> bool:
         return False
     try:
         wrong = _wrong(device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a compiler may lack, there is another way
         log.warning("no_flux_kernels", extra={"problem": f"{type(error).__name__}: {str(error)[:200]}"})
         return False

@@ -1,5 +1,5 @@
 """Merging in one pass on a GPU: serving = pristine + up @ down, summed in float32, rounded once: to bfloat16,
-or to float8 with a scale for each row, as `engine.float8.quantised` does it.
+or to float8 with a scale for each row, as `engine.quantisation.quantised` does it.
 
 `torch.addmm` with another output first copies the pristine weight there, and is launched for each matrix.
 Here a weight is read once and written once, and all matrices of one shape go in one launch: the kernel finds
@@ -243,6 +243,8 @@ def usable(device: torch.device, float8: bool = False) -> bool:
         return False
     try:
         largest = _error(device, float8)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a compiler may lack, there is another way
         problem = f"{type(error).__name__}: {str(error)[:200]}"
         log.warning("no_merge_kernel", extra={"float8": float8, "problem": problem})

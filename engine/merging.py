@@ -143,6 +143,8 @@ class Serving:
             return self._is_right(rank, halves)
         except ValueError:
             raise
+        except torch.OutOfMemoryError:  # of the proof, mostly: it may come another time
+            return False
         except Exception as error:  # noqa: BLE001 - whatever a compiler or a card lacks, there is another way
             log.error("no_merge_kernel", extra={"rank": rank, "problem": str(error)[:200]})
             self._distrusted.add(rank)

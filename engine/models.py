@@ -204,8 +204,8 @@ def _device(name: str) -> torch.device:
             raise BaseUnusable(name, "this device is not there", remedy)
         device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
-        # Not by itself: its backward pass gave NaN on an H200 (torch 2.11, bfloat16, second step of a
-        # training). `engine.attention` measures it, and says where it is used.
+        # Not by itself: its backward pass is wrong for gradients of several layouts (`engine.lean_blocks`).
+        # `engine.attention` measures it, and says where it is used.
         torch.backends.cuda.enable_cudnn_sdp(False)
     return device
 

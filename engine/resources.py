@@ -8,19 +8,18 @@ import torch
 
 from engine.config import EngineConfig
 from engine.float8 import FrozenFloat8Linear, computes, fits
+from engine.flux_ops import usable
 from engine.lora import AdapterSlot
 from engine.merging import Holder, Serving
 from engine.models import Base
 from engine.recording import GraphRecorder, Recorder
 from engine.residency import base_mib, card_mib, set_recompute
 from engine.shelf import AdapterShelf
-from engine.tiers import Allowance, Float8Use, float8_for
+from engine.tiers import Allowance, Float8Use, float8_for, is_merged
 
 log = logging.getLogger(__name__)
 
 _MIB = 1 << 20
-# On a CPU nothing is gained by fewer kernels, and small bases stay the field's own layers to the bit.
-LEAN = frozenset({"cuda"})
 
 
 class Resources:
@@ -29,7 +28,8 @@ class Resources:
     def __init__(self, base: Base, config: EngineConfig) -> None:
         tier = base.tier
         self.base = base
-        self.slot = AdapterSlot(base.transformer, base.adapted_too, base.device.type in LEAN)
+        # Elsewhere nothing is gained, and small bases on a CPU stay the field's own layers to the bit.
+        self.slot = AdapterSlot(base.transformer, base.adapted_too, lean=usable(base.device))
         self.shelf = AdapterShelf(
             self.slot, base.folder.revision, base.device, base.dtype,
             tier.device_mib * _MIB, tier.host_mib * _MIB,
@@ -105,7 +105,8 @@ class Resources:
 
 def _float8(base: Base, config: EngineConfig) -> Float8Use:
     if computes(base.device):
-        return float8_for(config.fp8, base.tier, card_mib(base.device), base_mib(base.transformer))
+        merged = is_merged(config.merge, base.tier)
+        return float8_for(config.fp8, base.tier, merged, card_mib(base.device), base_mib(base.transformer))
     if config.fp8 == "on":
         log.warning("no_float8", extra={"device": str(base.device)})
     return Float8Use(drawing=False, training=False)

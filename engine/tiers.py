@@ -99,15 +99,20 @@ class Float8Use:
         return f"{' and '.join(where)} in float8" if where else ""
 
 
-def float8_for(wanted: str, tier: Tier, card_mib: int, base_mib: int) -> Float8Use:
-    """wanted: on, off, or auto: drawing on every GPU that keeps whole weights, and training where there is
-    the room. card_mib: 0 where there is no GPU: nothing is gained there. See `tier_for`."""
-    whole = tier.weights == "bf16"
-    if wanted != AUTO:
-        return Float8Use(whole and wanted == "on", whole and wanted == "on")
+def float8_for(wanted: str, tier: Tier, merged: bool, card_mib: int, base_mib: int) -> Float8Use:
+    """wanted: on, off, or auto: drawing on every GPU with serving weights, and training where there is the
+    room. merged: whether there are serving weights; else drawing is done with what trains. card_mib: 0 where
+    there is no GPU: nothing is gained there. See `tier_for`."""
     share = min(1.0, base_mib / FLUX_MIB)
-    drawing = whole and card_mib > 0
-    return Float8Use(drawing, drawing and card_mib >= FLOAT8_TRAINING_MIB * share)
+    roomy = card_mib >= FLOAT8_TRAINING_MIB * share
+    training = tier.weights == "bf16" and (wanted == "on" or (wanted == AUTO and card_mib > 0 and roomy))
+    drawing = tier.weights == "bf16" and (wanted == "on" or (wanted == AUTO and card_mib > 0))
+    return Float8Use(drawing if merged else training, training)
+
+
+def is_merged(wanted: str, tier: Tier) -> bool:
+    """Whether drawing has serving weights. wanted: auto, on or off."""
+    return tier.merged if wanted == AUTO else wanted == "on" and tier.weights == "bf16"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Compiled and warmed, nothing is compiled while somebody waits, and results stay the same."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +153,43 @@ def test_after_the_warm_up_no_person_no_bucket_and_no_look_compiles(resources: R
     assert accelerated.recompiles == 0
     gradients(resources, adapter(base, slot, 9, recipe.rank + 1))
     assert accelerated.recompiles > 0, "the count can count"
+
+
+def test_without_room_for_a_plain_gradient_it_need_only_be_a_number(
+    resources: Resources, recipe, monkeypatch, caplog
+) -> None:
+    caplog.set_level("INFO")
+    accelerated = Acceleration(resources, recipe, "on")
+    gradient, plainly = accelerated._gradient, accelerated._plainly
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with plainly():
+            raise torch.OutOfMemoryError("no room")
+        yield
+
+    monkeypatch.setattr(accelerated, "_plainly", full)
+    accelerated.start(backend="eager")
+    assert "gradient_not_compared" in caplog.messages
+    assert "engine_warm" in caplog.messages
+    one = accelerated._adapter(torch.float32)
+    monkeypatch.setattr(accelerated, "_gradient", lambda *given: gradient(*given) * float("nan"))
+    assert not accelerated._trains(one)
+
+
+def test_a_gradient_far_from_the_plain_one_is_not_trusted(resources: Resources, recipe, monkeypatch) -> None:
+    accelerated = Acceleration(resources, recipe, "on")
+    one, gradient, calls = accelerated._adapter(torch.float32), accelerated._gradient, list[int]()
+    assert accelerated._trains(one)
+
+    def odd(*given: object) -> torch.Tensor:
+        calls.append(1)
+        made = gradient(*given)
+        made[: len(made) // 100] *= 1 + (len(calls) > 1) * 5
+        return made
+
+    monkeypatch.setattr(accelerated, "_gradient", odd)
+    assert not accelerated._trains(one)
 
 
 def test_packed_weights_are_not_compiled(cache_dir) -> None:

@@ -133,6 +133,8 @@ def test_the_memory_tier_is_told_and_can_be_forced(monkeypatch: pytest.MonkeyPat
         (80, "on", ", drawing and training in float8"),
         (141, "off", " adapters at hand"),
         (24, "on", " adapters at hand"),
+        (48, "auto", " adapters at hand"),
+        (48, "on", ", drawing and training in float8"),
     ],
 )
 def test_where_float8_computes_is_told(

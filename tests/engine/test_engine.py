@@ -20,6 +20,7 @@ from engine import trainer as trainer_module
 from engine.attention import Attention
 from engine.config import EngineConfig
 from engine.engine import DeviceLost, Engine, PhotoDesk
+from engine.lora import Adapter, AdapterInfo
 from engine.messages import (
     AdapterTrained,
     Cancel,
@@ -34,6 +35,7 @@ from engine.messages import (
 )
 from engine.models import load_base
 from engine.pictures import write_picture
+from engine.training_work import TrainingWork
 from tests.engine.endless_base import make_endless
 
 
@@ -374,6 +376,35 @@ def test_a_forgotten_adapter_leaves_the_weights(roomy: Running, coloured_photos,
     roomy.engine.submit(Cancel("c", "nobody"))
     roomy.answer("nobody")
     assert all(torch.equal(each, pristine[name]) for name, each in state().items())
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_training_that_ends_leaves_nothing_of_its_looks(
+    roomy: Running, coloured_photos, tmp_path: Path, monkeypatch, cancelled: bool
+) -> None:
+    """However it ends: what was merged is the face of somebody who may have asked for deletion."""
+    serving, slot = roomy.engine._resources.serving, roomy.engine._resources.slot
+    pristine = {name: each.clone() for name, each in serving.base.transformer.state_dict().items()}
+    advance, looked = TrainingWork._advance, threading.Event()
+
+    def with_a_look(work: TrainingWork) -> object:
+        info = AdapterInfo("a", "ada", "r", 4)
+        tensors = {name: torch.ones(slot.shape(name, 4)) for name in slot.names}
+        with serving.holding(Adapter(info, tensors)):
+            looked.set()
+            return advance(work)
+
+    monkeypatch.setattr(TrainingWork, "_advance", with_a_look)
+    roomy.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    assert looked.wait(30)
+    if cancelled:
+        roomy.engine.submit(Cancel("c", "t"))
+    assert isinstance(roomy.answer("t"), Failed if cancelled else AdapterTrained)
+    roomy.engine.submit(Cancel("c", "nobody"))
+    roomy.answer("nobody")
+    assert serving._held is None
+    state = serving.base.transformer.state_dict()
+    assert all(torch.equal(each, pristine[name]) for name, each in state.items())
 
 
 def test_a_training_that_diverges_with_a_doubtful_kernel_goes_on_with_another(

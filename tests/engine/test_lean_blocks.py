@@ -132,7 +132,7 @@ def test_packed_linears_stay_apart(cache_dir: Path) -> None:
 def test_it_compiles_in_one_piece_and_once(
     apart, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, fp8: str
 ) -> None:
-    monkeypatch.setattr("engine.resources.LEAN", frozenset({"cpu"}))
+    monkeypatch.setattr("engine.resources.usable", lambda device: True)
     config = EngineConfig(base="tiny", device="cpu", cache_dir=str(cache_dir), memory_tier="80gb", fp8=fp8)
     plain, resources = Resources(load_base(config), config), Resources(load_base(config), config)
     accelerated = Acceleration(resources, recipe_for("balanced", resources.base.settings), "on")

@@ -6,7 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from engine.tiers import CPU_TIER, FLUX_MIB, NAMES, TIERS, Allowance, Tier, tier_for
+from engine.tiers import (
+    CPU_TIER,
+    FLUX_MIB,
+    NAMES,
+    TIERS,
+    Allowance,
+    Float8Use,
+    Tier,
+    float8_for,
+    tier_for,
+)
 
 # As the driver reports them.
 CARDS = {"H200": 143_771, "H100": 81_559, "A100 80": 81_920, "L40S": 46_068, "4090": 24_564, "5080": 16_303}
@@ -45,6 +55,26 @@ def test_a_tier_can_be_forced_on_any_device(tier) -> None:
 def test_an_unknown_tier_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=", ".join(NAMES)):
         tier_for("huge", "cuda", 80_000, FLUX_MIB)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "card_mib", "merged", "drawing", "training"),
+    [
+        ("auto", 81_000, True, True, False),
+        ("auto", 143_000, True, True, True),
+        ("auto", 81_000, False, False, False),
+        ("on", 81_000, False, True, True),
+        ("off", 143_000, True, False, False),
+        ("auto", 0, True, False, False),
+        ("on", 0, True, True, True),
+    ],
+)
+def test_float8_draws_where_weights_serve_and_trains_where_there_is_room(
+    wanted: str, card_mib: int, merged: bool, drawing: bool, training: bool
+) -> None:
+    assert float8_for(wanted, TIERS[0], merged, card_mib, FLUX_MIB) == Float8Use(drawing, training)
+    packed = next(tier for tier in TIERS if tier.weights == "fp8")
+    assert float8_for(wanted, packed, merged, card_mib, FLUX_MIB) == Float8Use(False, False)
 
 
 def test_each_tier_needs_no_more_than_the_one_above() -> None:
