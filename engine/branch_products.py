@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.float8 import FrozenFloat8Linear, scaled_product
-from engine.flux_ops import gelu_gradient_rows, gelu_rows, quantised_rows
+from engine.float8 import FrozenFloat8Linear, rounded_input, scaled_product
+from engine.flux_ops import gelu_gradient_rows, quantised_rows
 
 
 def branched(layer: nn.Linear | FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor) -> Tensor:
@@ -115,8 +115,7 @@ def plain_branched(
     rows: Tensor, down: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """(rows, inputs) -> (rows, outputs), and rows @ down' for the gradient."""
-    made, low = functional.linear(rows, weight, bias), rows @ down.t()
-    return made.addmm_(low, up.t()), low
+    return _beside(functional.linear(rows, weight, bias), rows, down, up)
 
 
 @plain_branched.register_fake
@@ -129,15 +128,14 @@ def plain_branched_gradient(
     gradient: Tensor, rows: Tensor, low: Tensor, down: Tensor, up: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of rows, down and up."""
-    of_low = gradient @ up
-    return (gradient @ weight).addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+    return _beside_back(gradient @ weight, gradient, rows, low, down, up)
 
 
 @plain_branched_gradient.register_fake
 def _(
     gradient: Tensor, rows: Tensor, low: Tensor, down: Tensor, up: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return rows.new_empty(rows.shape), down.new_empty(down.shape), up.new_empty(up.shape)
+    return _like(rows, down, up)
 
 
 @torch.library.custom_op("likeness::float8_branched", mutates_args=())
@@ -151,15 +149,12 @@ def float8_branched(
     bias: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of left, or of [left | GELU(raw)]: the outputs; that input, if there is raw; and it times down'."""
-    if raw is not None:
-        values, rounded, row_scale = gelu_rows(left, raw, True)
-        rows = values
-    else:
-        assert left is not None
-        rows, values = left, left.new_empty(0)
-        rounded, row_scale = quantised_rows(left)
-    made, low = scaled_product(rounded, row_scale, weight, scale, bias, rows.dtype), rows @ down.t()
-    return made.addmm_(low, up.t()), values, low
+    values, rounded, row_scale = rounded_input(left, raw, True)
+    rows = values if raw is not None else left
+    assert rows is not None
+    made = scaled_product(rounded, row_scale, weight, scale, bias, rows.dtype)
+    made, low = _beside(made, rows, down, up)
+    return made, values, low
 
 
 @float8_branched.register_fake
@@ -191,9 +186,8 @@ def float8_branched_gradient(
     back_scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of rows, down and up; rounded, row_scale: the gradient in float8."""
-    of_low = gradient @ up
     of_rows = scaled_product(rounded, row_scale, back, back_scale, None, gradient.dtype)
-    return of_rows.addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+    return _beside_back(of_rows, gradient, rows, low, down, up)
 
 
 @float8_branched_gradient.register_fake
@@ -208,4 +202,22 @@ def _(
     back: Tensor,
     back_scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    return _like(rows, down, up)
+
+
+def _beside(made: Tensor, rows: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """What the linear made with the branch added in place, and rows @ down'."""
+    low = rows @ down.t()
+    return made.addmm_(low, up.t()), low
+
+
+def _beside_back(
+    of_rows: Tensor, gradient: Tensor, rows: Tensor, low: Tensor, down: Tensor, up: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of rows (the linear's with the branch's added in place), down and up."""
+    of_low = gradient @ up
+    return of_rows.addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+
+
+def _like(rows: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rows.new_empty(rows.shape), down.new_empty(down.shape), up.new_empty(up.shape)

@@ -33,19 +33,25 @@ def scaled_product(
     return made if bias is None or within is not None else made + bias
 
 
+def rounded_input(left: Tensor | None, raw: Tensor | None, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of matrices: left, or [left | GELU(raw)], of which it is also given in its own type if `keep`; it in
+    float8, and the rows' scales. See `engine.flux_ops`."""
+    if raw is not None:
+        values, rounded, scale = gelu_rows(left, raw, keep)
+        return values, rounded, scale
+    assert left is not None
+    return left.new_empty(0), *quantised_rows(left)
+
+
 @torch.library.custom_op("likeness::float8_product", mutates_args=())
 def float8_product(
     left: Tensor | None, raw: Tensor | None, weight: Tensor, scale: Tensor, bias: Tensor | None
 ) -> Tensor:
     """Of left, or of [left | GELU(raw)]: (..., inputs) -> (..., outputs). See `scaled_product`."""
-    if raw is not None:
-        flat = None if left is None else left.reshape(-1, left.shape[-1])
-        _, rounded, row_scale = gelu_rows(flat, raw.reshape(-1, raw.shape[-1]), False)
-        given = raw
-    else:
-        assert left is not None
-        rounded, row_scale = quantised_rows(left.reshape(-1, left.shape[-1]))
-        given = left
+    given = left if raw is None else raw
+    assert given is not None
+    flat = [None if each is None else each.reshape(-1, each.shape[-1]) for each in (left, raw)]
+    _, rounded, row_scale = rounded_input(flat[0], flat[1], False)
     made = scaled_product(rounded, row_scale, weight, scale, bias, given.dtype)
     return made.reshape(*given.shape[:-1], len(weight))
 
