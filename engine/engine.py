@@ -237,9 +237,7 @@ class Engine:
         kind = self._work[task_id].kind.value
         log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
         self._asked[task_id] = request, less
-        self._work[task_id].close()
-        if isinstance(request, TrainAdapter):
-            self._resources.forget(request.adapter_id)
+        self._close(task_id)
         for training in self._trainings().values():
             training.forget_recordings()
         self._work[task_id] = self._make(request, less)
@@ -256,7 +254,7 @@ class Engine:
 
     def _from_checkpoint(self, task_id: str) -> None:
         self._work[task_id].checkpoint()
-        self._work[task_id].close()
+        self._close(task_id)
         self._work[task_id] = self._make(*self._asked[task_id])
 
     def _trainings(self) -> dict[str, Training]:
@@ -289,13 +287,18 @@ class Engine:
                 self._reported[task_id] = (time.monotonic(), "queued", ahead)
                 self._send(Progress(task_id, "queued", ahead=ahead))
 
-    def _drop(self, task_id: str) -> None:
-        work = self._work.pop(task_id, None)
-        if work is not None:
-            work.close()
-        request, _ = self._asked.pop(task_id, (None, None))
+    def _close(self, task_id: str) -> None:
+        """Leave nothing of a work but what is on disk."""
+        self._work[task_id].close()
+        request, _ = self._asked[task_id]
         if isinstance(request, TrainAdapter):  # looks at it were merged, as far as it had come
             self._resources.forget(request.adapter_id)
+
+    def _drop(self, task_id: str) -> None:
+        if task_id in self._work:
+            self._close(task_id)
+        self._work.pop(task_id, None)
+        self._asked.pop(task_id, None)
         self._reported.pop(task_id, None)
         self._scheduler.remove(task_id)
 

@@ -89,10 +89,9 @@ class Resources:
 
     def _serve(self, config: EngineConfig) -> Serving | None:
         tier = self.base.tier
-        if not (tier.merged if config.merge == "auto" else config.merge == "on"):
-            return None
-        if tier.weights != "bf16":
+        if config.merge == "on" and tier.weights != "bf16":
             log.warning("merge_impossible", extra={"tier": tier.name, "weights": tier.weights})
+        if not is_merged(config.merge, tier):
             return None
         try:
             recorder = GraphRecorder(self.base.device) if self._records else None

@@ -105,8 +105,8 @@ def float8_for(wanted: str, tier: Tier, merged: bool, card_mib: int, base_mib: i
     there is no GPU: nothing is gained there. See `tier_for`."""
     share = min(1.0, base_mib / FLUX_MIB)
     roomy = card_mib >= FLOAT8_TRAINING_MIB * share
-    training = tier.weights == "bf16" and (wanted == "on" or (wanted == AUTO and card_mib > 0 and roomy))
     drawing = tier.weights == "bf16" and (wanted == "on" or (wanted == AUTO and card_mib > 0))
+    training = drawing and (wanted == "on" or roomy)
     return Float8Use(drawing if merged else training, training)
 
 
