@@ -166,7 +166,9 @@ def _wrong(device: torch.device) -> list[str]:
     angles = torch.randn(7, 16, generator=generator).repeat_interleave(2, dim=1)
     projected, weights = [drawn(2, 3, 288), drawn(2, 4, 288)], [drawn(32) for _ in range(4)]
     turning = (projected, weights, angles.cos(), angles.sin(), 3, 1e-6)
-    turned = [drawn(2, 3, 7, 32).transpose(1, 2) for _ in range(3)]
+    # As attention gives them: heads before tokens, and of some kernels tokens last of all.
+    turned = [drawn(2, 3, 7, 32).transpose(1, 2), drawn(2, 3, 32, 7).permute(0, 3, 1, 2)]
+    turned.append(drawn(2, 7, 3, 32))
     asked: dict[Any, tuple[Any, ...]] = {
         gelu_rows: (rows, hidden, True),
         gelu_gradient_rows: (rows, gradient, hidden),

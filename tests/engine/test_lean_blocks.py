@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from engine.acceleration import Acceleration
 from engine.branch import LeanBranch
@@ -77,6 +78,22 @@ def test_gradients_are_the_same(apart, lean) -> None:
     for name, gradient in wanted.items():
         assert float(gradient.abs().max()) > 0
         torch.testing.assert_close(made[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_attention_is_given_gradients_of_one_layout(lean, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single blocks have it as a part of a wider matrix, which cuDNN reads wrong after one that is not."""
+    layouts, attend = list[bool](), functional.scaled_dot_product_attention
+
+    def watched(*given: torch.Tensor, **others: object) -> torch.Tensor:
+        made = attend(*given, **others)
+        if made.requires_grad:  # text encoders have attention too
+            made.register_hook(lambda gradient: layouts.append(gradient.transpose(1, 2).is_contiguous()))
+        return made
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+    gradients(*lean, adapter(*lean, seed=2))
+    double, single = (lean[0].transformer.config[name] for name in ("num_layers", "num_single_layers"))
+    assert layouts == [True] * (double + single)
 
 
 def test_recomputed_activations_change_no_gradient(lean) -> None:
