@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.attention import Attention, choose, on_gpu
+from engine.attention import Attention, choose, on_gpu, relative_error
 from engine.crops import bucket
 from engine.generator import Frame
 from engine.lean_blocks import compile_blocks
@@ -163,7 +163,7 @@ class Acceleration:
         errors = []
         for side_px in self._training_shapes():
             wanted = self._wanted(adapter, side_px)
-            errors += [_relative(self._gradient(adapter, side_px), wanted) for _ in range(WARM_CALLS)]
+            errors += [_error(self._gradient(adapter, side_px), wanted) for _ in range(WARM_CALLS)]
         log.info("gradients_measured", extra={"largest_error": max(errors)})
         return max(errors) < GRADIENT_ERROR
 
@@ -248,12 +248,11 @@ def _ask(
         take(base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, guidance))
 
 
-def _relative(made: Tensor, wanted: Tensor | None) -> float:
-    """Relative error, 0 with nothing to hold it against; infinite where a number is not finite."""
+def _error(made: Tensor, wanted: Tensor | None) -> float:
+    """Relative; with nothing to hold it against 0, or infinite where a number is not finite."""
     if wanted is None:
-        return 0.0 if bool(torch.isfinite(made).all()) else float("inf")
-    error = float((made - wanted).norm() / wanted.norm())
-    return error if math.isfinite(error) else float("inf")
+        return 0.0 if bool(torch.isfinite(made).all()) else math.inf
+    return relative_error(made, wanted)
 
 
 def _batch_size(side_px: int) -> int:

@@ -7,6 +7,7 @@ the warm-up takes several steps, and a training that diverges goes on with the n
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -117,8 +118,13 @@ def _run(inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _near(made: Tensor, exact: Tensor) -> bool:
-    error = ((made.float() - exact).norm() / exact.norm()).detach()
-    return bool(torch.isfinite(error)) and float(error) < TOLERANCE
+    return relative_error(made, exact) < TOLERANCE
+
+
+def relative_error(made: Tensor, exact: Tensor) -> float:
+    """Infinite where a number is not finite."""
+    error = float(((made.float() - exact).norm() / exact.norm()).detach())
+    return error if math.isfinite(error) else math.inf
 
 
 def on_gpu(call: Callable[[], object]) -> float:
