@@ -55,7 +55,7 @@ PEAK_TFLOPS = 772
 FORWARD_TFLOP = {512: 21.5, 768: 41.9, 1024: 74.4}
 # Frozen linears: forward and the gradient of the input; attention's backward is 2.5 times its forward.
 TRAINING_TFLOP = {512: 2 * 19.83 + 3.5 * 1.65, 1024: 2 * 59.49 + 3.5 * 14.87}
-MOST_KERNELS = 16  # printed for each row
+MOST_KERNELS = 40  # printed for each row
 # Kernels by what their names hold, the first that fits; what fits none is the rest.
 KERNELS = {
     "attention": ("flash", "fmha", "sdpa", "attention", "cudnn_generated"),
@@ -219,10 +219,13 @@ def noise(bench: Bench, side_px: int, batch: int = 1, seed: int = 0) -> Tensor:
 def draw(bench: Bench, base: Base, text: TextCondition, side_px: int, pictures: int) -> Tensor:
     """All denoising steps of some pictures, one after another as the engine does at this size."""
     sigmas, made = flow.inference_sigmas(STEPS if not bench.tiny else 2, 1.15), noise(bench, side_px)
+    rows, passes = side_px // 8, len(sigmas) - 1
     for seed in range(pictures):
         made = noise(bench, side_px, seed=seed)
-        for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
-            velocity = base.predict(made, torch.tensor([sigma]), [text], side_px // 8, side_px // 8, 3.5)
+        known = base.modulation(sigmas[:-1], text.pooled.expand(passes, -1), 3.5)
+        for place, (sigma, after) in enumerate(zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True)):
+            given = None if known is None else known[place : place + 1]
+            velocity = base.predict(made, torch.tensor([sigma]), [text], rows, rows, 3.5, given)
             made = flow.euler_step(made, velocity, sigma, after)
     return made
 
@@ -230,8 +233,9 @@ def draw(bench: Bench, base: Base, text: TextCondition, side_px: int, pictures: 
 @torch.no_grad()
 def once(bench: Bench, base: Base, text: TextCondition, side_px: int) -> Tensor:
     """One forward pass on fixed noise, for comparing."""
-    rows = side_px // 8
-    return base.predict(noise(bench, side_px), torch.tensor([0.5]), [text], rows, rows, 3.5).float()
+    rows, sigmas = side_px // 8, torch.tensor([0.5])
+    known = base.modulation(sigmas, text.pooled[None], 3.5)
+    return base.predict(noise(bench, side_px), sigmas, [text], rows, rows, 3.5, known).float()
 
 
 def relative(made: Tensor, wanted: Tensor) -> float:

@@ -244,8 +244,10 @@ def _ask(
     tokens = Frame(height_px, width_px, 1, 1.0).tokens
     latents = torch.zeros(batch, tokens, base.transformer.config.in_channels, device=base.device)
     rows, columns = height_px // VAE_FACTOR, width_px // VAE_FACTOR
+    sigmas, texts = torch.full((batch,), 0.5), [text] * batch
+    modulation = base.modulation(sigmas, torch.stack([each.pooled for each in texts]), guidance)
     with holder.holding(adapter):
-        take(base.predict(latents, torch.full((batch,), 0.5), [text] * batch, rows, columns, guidance))
+        take(base.predict(latents, sigmas, texts, rows, columns, guidance, modulation))
 
 
 def _error(made: Tensor, wanted: Tensor | None) -> float:

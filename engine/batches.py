@@ -1,8 +1,10 @@
 """What one training step sees: which views, under which captions, at which noise. All of it drawn on the CPU
 from one generator, so that it is the same on every device and can go on after a crash."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -32,32 +34,34 @@ class Batches:
     ) -> None:
         self._dataset, self._recipe, self._shift, self._generator = dataset, recipe, shift, generator
         self._order: list[str] = []  # the photos still to come in this round
-        self._ahead: tuple[list[Draw], tuple[list[str], Tensor]] | None = None
+        # What comes next, and the state before it.
+        self._ahead = deque[tuple[list[Draw], tuple[list[str], Tensor]]]()
 
     @property
     def state(self) -> tuple[list[str], Tensor]:
         """The photos still to come in this round, and the generator's state; before what was drawn ahead."""
-        if self._ahead is not None:
-            return self._ahead[1]
-        return list(self._order), self._generator.get_state()
+        return self._ahead[0][1] if self._ahead else self._state()
 
     def go_on(self, order: list[str], generator: Tensor) -> None:
         """From a `state`."""
-        self._ahead, self._order = None, list(order)
+        self._ahead.clear()
+        self._order = list(order)
         self._generator.set_state(generator)
 
     def next(self) -> list[Draw]:
         """The next `batch_size` views."""
-        self.draw_ahead()
-        assert self._ahead is not None
-        (draws, _), self._ahead = self._ahead, None
-        return draws
+        self.draw_ahead(1)
+        return self._ahead.popleft()[0]
 
-    def draw_ahead(self) -> None:
-        """What `next` will give, while a GPU is busy with something else."""
-        if self._ahead is None:
-            before = self.state
-            self._ahead = [self._draw() for _ in range(self._recipe.batch_size)], before
+    def draw_ahead(self, steps: int) -> list[Draw]:
+        """What `next` will give so many times, while a GPU is busy with something else."""
+        while len(self._ahead) < steps:
+            before = self._state()
+            self._ahead.append(([self._draw() for _ in range(self._recipe.batch_size)], before))
+        return [draw for draws, _ in islice(self._ahead, steps) for draw in draws]
+
+    def _state(self) -> tuple[list[str], Tensor]:
+        return list(self._order), self._generator.get_state()
 
     def _draw(self) -> Draw:
         view, caption = self._view()

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from engine.branch_products import branched, branched_activated, branched_apart
 from engine.float8 import FrozenFloat8Linear
+from engine.quantisation import Rounded
 
 
 class Branch(nn.Module):
@@ -57,19 +58,21 @@ class LeanBranch(nn.Module):
         self.up = nn.Parameter(torch.empty(0, dtype=weight.dtype, device=weight.device))
         self.enabled = False
 
+    reads_values = True  # beside rounded rows, for the branch
+
     @property
-    def activates(self) -> bool:
-        """Whether `apart` and `activated` may be asked."""
+    def in_float8(self) -> bool:
+        """Whether it takes rounded rows, and `apart` and `activated` may be asked."""
         return self.enabled and isinstance(self.base_layer, FrozenFloat8Linear)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor | Rounded) -> Tensor:
         """(..., inputs) -> (..., outputs of all, one after another)."""
         if not self.enabled:
             made: Tensor = self.base_layer(input)
             return made
         return branched(self.base_layer, self.down, self.up, input)
 
-    def apart(self, input: Tensor, raw_width: int) -> tuple[Tensor, Tensor]:
+    def apart(self, input: Tensor | Rounded, raw_width: int) -> tuple[Tensor, Tensor]:
         """Its outputs, the last `raw_width` apart, of which somebody's `activated` takes the GELU."""
         return branched_apart(self.base_layer, self.down, self.up, input, raw_width)
 

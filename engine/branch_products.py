@@ -13,27 +13,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.float8 import FrozenFloat8Linear, rounded_input, scaled_product
-from engine.flux_ops import gelu_gradient_rows, quantised_rows
+from engine.flux_ops import add_product, gelu_gradient_rows, quantised_rows
+from engine.quantisation import Rounded
 
 
-def branched(layer: nn.Linear | FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor) -> Tensor:
-    """(..., inputs) -> (..., outputs)."""
-    flat, shape = rows.reshape(-1, rows.shape[-1]), rows.shape[:-1]
+def branched(
+    layer: nn.Linear | FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor | Rounded
+) -> Tensor:
+    """(..., inputs) -> (..., outputs). Rounded rows are for float8 alone, with their values."""
     if isinstance(layer, FrozenFloat8Linear):
-        made: Tensor = _Float8.apply(flat, None, down, up, *layer.ways, layer.bias, 0)  # type: ignore[no-untyped-call]
-    else:
-        made = _Plain.apply(flat, down, up, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+        return _in_float8(layer, down, up, rows, 0)[0]
+    assert isinstance(rows, Tensor)
+    flat, shape = rows.reshape(-1, rows.shape[-1]), rows.shape[:-1]
+    made: Tensor = _Plain.apply(flat, down, up, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
     return made.reshape(*shape, -1)
 
 
 def branched_apart(
-    layer: FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor, raw_width: int
+    layer: FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor | Rounded, raw_width: int
 ) -> tuple[Tensor, Tensor]:
     """The outputs but the last `raw_width`, and these: raw values, whose gradient is expected to be that of
     their GELU, as `branched_activated` gives it. Their own gradient is made where it is rounded."""
-    flat, shape = rows.reshape(-1, rows.shape[-1]), rows.shape[:-1]
-    plain, raw = _Float8.apply(flat, None, down, up, *layer.ways, layer.bias, raw_width)  # type: ignore[no-untyped-call]
-    return plain.reshape(*shape, -1), raw.reshape(*shape, -1)
+    plain, raw = _in_float8(layer, down, up, rows, raw_width)
+    return plain, raw
 
 
 def branched_activated(
@@ -43,9 +45,20 @@ def branched_activated(
     shape = raw.shape[:-1]
     flat = None if left is None else left.reshape(-1, left.shape[-1])
     made: Tensor = _Float8.apply(  # type: ignore[no-untyped-call]
-        flat, raw.reshape(-1, raw.shape[-1]), down, up, *layer.ways, layer.bias, 0
+        flat, raw.reshape(-1, raw.shape[-1]), None, None, down, up, *layer.ways, layer.bias, 0
     )
     return made.reshape(*shape, -1)
+
+
+def _in_float8(
+    layer: FrozenFloat8Linear, down: Tensor, up: Tensor, rows: Tensor | Rounded, apart: int
+) -> list[Tensor]:
+    """The outputs; the last `apart` by themselves."""
+    values, numbers, scale = rows[:3] if isinstance(rows, Rounded) else (rows, None, None)
+    made = _Float8.apply(  # type: ignore[no-untyped-call]
+        values.reshape(-1, values.shape[-1]), None, numbers, scale, down, up, *layer.ways, layer.bias, apart
+    )
+    return [each.reshape(*values.shape[:-1], -1) for each in (made if apart else [made])]
 
 
 class _Plain(torch.autograd.Function):
@@ -64,13 +77,16 @@ class _Plain(torch.autograd.Function):
 
 
 class _Float8(torch.autograd.Function):
-    """raw: the rest of the input before its GELU. apart: so many outputs are given by themselves."""
+    """raw: the rest of the input before its GELU. numbers, row_scale: left in float8, if somebody has rounded
+    it. apart: so many outputs are given by themselves."""
 
     @staticmethod
     def forward(
         ctx: Any,
         left: Tensor | None,
         raw: Tensor | None,
+        numbers: Tensor | None,
+        row_scale: Tensor | None,
         down: Tensor,
         up: Tensor,
         weight: Tensor,
@@ -80,7 +96,7 @@ class _Float8(torch.autograd.Function):
         bias: Tensor | None,
         apart: int,
     ) -> Any:
-        made, values, low = float8_branched(left, raw, down, up, weight, scale, bias)
+        made, values, low = float8_branched(left, raw, numbers, row_scale, down, up, weight, scale, bias)
         plain, last = made[:, : made.shape[1] - apart], made[:, made.shape[1] - apart :]
         ctx.left_width = None if left is None else left.shape[1]
         ctx.has_raw, ctx.apart = raw is not None, apart
@@ -104,7 +120,7 @@ class _Float8(torch.autograd.Function):
         if ctx.has_raw:
             width = ctx.left_width or 0
             left, raw = None if ctx.left_width is None else rows[:, :width], rows[:, width:]
-        return left, raw, of_down, of_up, None, None, None, None, None, None
+        return left, raw, None, None, of_down, of_up, None, None, None, None, None, None
 
 
 # ---------------------------------------------------------------- what the compiler takes as it is
@@ -142,6 +158,8 @@ def _(
 def float8_branched(
     left: Tensor | None,
     raw: Tensor | None,
+    numbers: Tensor | None,
+    row_scale: Tensor | None,
     down: Tensor,
     up: Tensor,
     weight: Tensor,
@@ -149,7 +167,10 @@ def float8_branched(
     bias: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of left, or of [left | GELU(raw)]: the outputs; that input, if there is raw; and it times down'."""
-    values, rounded, row_scale = rounded_input(left, raw, True)
+    if left is not None and numbers is not None and row_scale is not None:
+        values, rounded = left.new_empty(0), numbers
+    else:
+        values, rounded, row_scale = rounded_input(left, raw, True)
     rows = values if raw is not None else left
     assert rows is not None
     made = scaled_product(rounded, row_scale, weight, scale, bias, rows.dtype)
@@ -161,6 +182,8 @@ def float8_branched(
 def _(
     left: Tensor | None,
     raw: Tensor | None,
+    numbers: Tensor | None,
+    row_scale: Tensor | None,
     down: Tensor,
     up: Tensor,
     weight: Tensor,
@@ -208,7 +231,7 @@ def _(
 def _beside(made: Tensor, rows: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """What the linear made with the branch added in place, and rows @ down'."""
     low = rows @ down.t()
-    return made.addmm_(low, up.t()), low
+    return add_product(made, low, up), low
 
 
 def _beside_back(
@@ -216,7 +239,7 @@ def _beside_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of rows (the linear's with the branch's added in place), down and up."""
     of_low = gradient @ up
-    return of_rows.addmm_(of_low, down), of_low.t() @ rows, gradient.t() @ low
+    return add_product(of_rows, of_low, down.t()), of_low.t() @ rows, gradient.t() @ low
 
 
 def _like(rows: Tensor, down: Tensor, up: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.flux_ops import gelu_rows, quantised_rows
-from engine.quantisation import FLOAT8, quantised
+from engine.quantisation import FLOAT8, Rounded, quantised
 
 # Both sides of a product must be a multiple of it, a limit of the kernel.
 MULTIPLE = 16
@@ -63,12 +63,28 @@ def _(left: Tensor | None, raw: Tensor | None, weight: Tensor, scale: Tensor, bi
     return given.new_empty(*given.shape[:-1], len(weight))
 
 
+@torch.library.custom_op("likeness::rounded_product", mutates_args=())
+def rounded_product(
+    numbers: Tensor, row_scale: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """`scaled_product`, as one step for a compiler."""
+    return scaled_product(numbers, row_scale, weight, scale, bias, dtype)
+
+
+@rounded_product.register_fake
+def _(
+    numbers: Tensor, row_scale: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    return numbers.new_empty(len(numbers), len(weight), dtype=dtype)
+
+
 class Float8Linear(nn.Module):
     """A linear for drawing. Its weight can be written again in place: addresses stay."""
 
     weight: Tensor
     scale: Tensor
-    activates = True  # `apart` and `activated` may be asked
+    in_float8 = True  # it takes rounded rows; `apart` and `activated` may be asked
+    reads_values = False  # beside the rounded ones
 
     def __init__(self, outputs: int, inputs: int, bias: Tensor | None, device: torch.device) -> None:
         """The weight is undefined until `write`."""
@@ -85,12 +101,17 @@ class Float8Linear(nn.Module):
         self.weight[rows].copy_(values)
         self.scale[rows].copy_(scale)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor | Rounded) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        made: Tensor = float8_product(input, None, self.weight, self.scale, self.bias)
+        made: Tensor
+        if isinstance(input, Rounded):
+            like = input.values.dtype
+            made = rounded_product(input.numbers, input.scale, self.weight, self.scale, self.bias, like)
+            return made.reshape(*input.shape, -1)
+        made = float8_product(input, None, self.weight, self.scale, self.bias)
         return made
 
-    def apart(self, input: Tensor, raw_width: int) -> tuple[Tensor, Tensor]:
+    def apart(self, input: Tensor | Rounded, raw_width: int) -> tuple[Tensor, Tensor]:
         """Its outputs, those of the last `raw_width` apart."""
         made = self(input)
         return made[..., : made.shape[-1] - raw_width], made[..., made.shape[-1] - raw_width :]

@@ -19,47 +19,124 @@ except ImportError:
     triton = None
 
 HAS_TRITON = triton is not None
-# Numbers of a row that a thread of the row kernels holds.
-_NUMBERS_A_THREAD = 32
-_THREADS_A_WARP = 32
+# Of a row: numbers at a time, the second where that is faster, and how many of them a thread has.
+_PIECE, _LONG_PIECE, _NUMBERS_A_THREAD, _THREADS_A_WARP = 2048, 4096, 8, 32
+# Of a product of low rank: rows, columns and ranks at a time; more ranks in all go to cuBLAS.
+_TILE, _RANKS, MOST_RANKS = (64, 128), 64, 256
 # Heads that a program of the rotation takes, and its warps.
 _HEADS, _WARPS = 8, 2
 
 if triton is not None:
     # Without types: its compiler takes them for what the kernel computes with.
     @triton.jit  # type: ignore[untyped-decorator]
+    def _of_gelu(x, gradient, GRADIENT: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """GELU by tanh, or a gradient times its slope; float32."""
+        square = x * x
+        # 1 / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))) is the tanh, cheaper; and this the division.
+        below = 1.0 + tl.exp(x * (-1.5957691216057308 - 0.07135481282533914 * square))
+        gate = tl.rsqrt(below * below)
+        made = x * gate
+        if GRADIENT:
+            slope = 1.5957691216057308 + 0.21406443847601742 * square
+            made = gradient * (gate + (made - made * gate) * slope)
+        return made
+
+    @triton.jit
+    def _scale_of(most):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        """Of a row with these largest numbers, see `engine.quantisation`."""
+        return tl.maximum(tl.max(most, axis=0) / 448.0, 1e-12)
+
+    @triton.jit  # type: ignore[untyped-decorator]
     def _round_rows(  # type: ignore[no-untyped-def]  # noqa: ANN202
         left, given, hidden, values, rounded, scales,  # noqa: ANN001
         left_stride, given_stride, hidden_stride,  # noqa: ANN001
-        LEFT: tl.constexpr, RIGHT: tl.constexpr, BLOCK: tl.constexpr,
+        LEFT: tl.constexpr, RIGHT: tl.constexpr, PIECE: tl.constexpr,
         GRADIENT: tl.constexpr, KEEP: tl.constexpr,
     ):  # fmt: skip
-        """One row, all of it in registers: read once, written once."""
-        row, place = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
-        inside = place < LEFT + RIGHT
-        made = tl.zeros([BLOCK], tl.float32)
-        if RIGHT > 0:
-            of_right = inside & (place >= LEFT)
-            x = tl.load(hidden + row * hidden_stride + (place - LEFT), mask=of_right, other=0.0)
-            x = x.to(tl.float32)
-            # 1 / (1 + exp(-2 sqrt(2 / pi) (x + 0.044715 x^3))): the tanh of GELU, cheaper.
-            gate = tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
+        """One row, all of it in registers: read once, written once. In pieces, so that what is copied costs
+        no GELU."""
+        row, column = tl.program_id(0).to(tl.int64), tl.arange(0, PIECE)
+        target = row * (LEFT + RIGHT) + column
+        pieces, most = (), tl.zeros([PIECE], tl.float32)
+        for first in tl.static_range(0, LEFT, PIECE):
+            inside = column < LEFT - first
+            copied = tl.load(left + row * left_stride + first + column, mask=inside, other=0.0)
+            if KEEP:
+                tl.store(values + target + first, copied, mask=inside)
+            pieces = pieces + (copied.to(tl.float32),)  # type: ignore[assignment]  # noqa: RUF005
+            most = tl.maximum(most, tl.abs(copied.to(tl.float32)))
+        for first in tl.static_range(0, RIGHT, PIECE):
+            inside = column < RIGHT - first
+            x = tl.load(hidden + row * hidden_stride + first + column, mask=inside, other=0.0)
+            g = x
             if GRADIENT:
-                slope = 1.5957691216057308 * (1.0 + 0.134145 * x * x)
-                g = tl.load(given + row * given_stride + (place - LEFT), mask=of_right, other=0.0)
-                made = g.to(tl.float32) * (gate + x * gate * (1.0 - gate) * slope)
-            else:
-                made = x * gate
-        if LEFT > 0:
-            as_it_is = tl.load(left + row * left_stride + place, mask=place < LEFT, other=0.0)
-            made = tl.where(place < LEFT, as_it_is.to(tl.float32), made)
-        target = row * (LEFT + RIGHT) + place
+                g = tl.load(given + row * given_stride + first + column, mask=inside, other=0.0)
+            made = _of_gelu(x.to(tl.float32), g.to(tl.float32), GRADIENT)
+            if KEEP:
+                tl.store(values + target + LEFT + first, made.to(values.dtype.element_ty), mask=inside)
+            pieces = pieces + (made,)  # type: ignore[assignment]  # noqa: RUF005
+            most = tl.maximum(most, tl.abs(made))
+        scale = _scale_of(most)
+        share = 1.0 / scale
+        for first in tl.static_range(0, LEFT, PIECE):
+            within = (pieces[first // PIECE] * share).to(tl.float8e4nv)
+            tl.store(rounded + target + first, within, mask=column < LEFT - first)
+        for first in tl.static_range(0, RIGHT, PIECE):
+            within = (pieces[(LEFT + PIECE - 1) // PIECE + first // PIECE] * share).to(tl.float8e4nv)
+            tl.store(rounded + target + LEFT + first, within, mask=column < RIGHT - first)
+        tl.store(scales + row, scale)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _norm_rows(  # type: ignore[no-untyped-def]  # noqa: ANN202
+        hidden, shift, scale, values, rounded, scales,  # noqa: ANN001
+        batch_stride, token_stride, shift_stride, scale_stride, eps,  # noqa: ANN001
+        WIDTH: tl.constexpr, BLOCK: tl.constexpr, KEEP: tl.constexpr, ROUND: tl.constexpr,
+    ):  # fmt: skip
+        """One token of one picture."""
+        token, batch = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+        column = tl.arange(0, BLOCK)
+        inside = column < WIDTH
+        begin = hidden + batch * batch_stride + token * token_stride
+        x = tl.load(begin + column, mask=inside, other=0.0).to(tl.float32)
+        by = tl.load(scale + batch * scale_stride + column, mask=inside, other=0.0).to(tl.float32)
+        to = tl.load(shift + batch * shift_stride + column, mask=inside, other=0.0).to(tl.float32)
+        apart = tl.where(inside, x - tl.sum(x, axis=0) / WIDTH, 0.0)
+        r = tl.rsqrt(tl.sum(apart * apart, axis=0) / WIDTH + eps)
+        made = apart * r * (1.0 + by) + to
+        row = batch * tl.num_programs(0) + token
+        target = row * WIDTH + column
         if KEEP:
             tl.store(values + target, made.to(values.dtype.element_ty), mask=inside)
-        scale = tl.maximum(tl.max(tl.abs(made), axis=0) / 448.0, 1e-12)
-        within = tl.minimum(tl.maximum(made / scale, -448.0), 448.0)
-        tl.store(rounded + target, within.to(tl.float8e4nv), mask=inside)
-        tl.store(scales + row, scale)
+        if ROUND:
+            of_row = _scale_of(tl.abs(made))
+            tl.store(rounded + target, (made * (1.0 / of_row)).to(tl.float8e4nv), mask=inside)
+            tl.store(scales + row, of_row)
+
+    @triton.jit  # type: ignore[untyped-decorator]
+    def _add_product(  # type: ignore[no-untyped-def]  # noqa: ANN202
+        out, low, other, rows, columns, out_stride, low_stride, column_stride, rank_stride,  # noqa: ANN001
+        RANKS: tl.constexpr, RANKS_BLOCK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    ):  # fmt: skip
+        """One tile: read, added to, written."""
+        across = tl.cdiv(columns, COLUMNS)
+        row = tl.program_id(0) // across * ROWS + tl.arange(0, ROWS)
+        column = tl.program_id(0) % across * COLUMNS + tl.arange(0, COLUMNS)
+        target = out + row.to(tl.int64)[:, None] * out_stride + column[None, :]
+        inside = (row < rows)[:, None] & (column < columns)[None, :]
+        before = tl.load(target, mask=inside, other=0.0)
+        made = tl.zeros([ROWS, COLUMNS], tl.float32)
+        for first in tl.static_range(0, RANKS, RANKS_BLOCK):
+            rank = first + tl.arange(0, RANKS_BLOCK)
+            one = tl.load(
+                low + row[:, None] * low_stride + rank[None, :],
+                mask=(row < rows)[:, None] & (rank < RANKS)[None, :], other=0.0,
+            )  # fmt: skip
+            two = tl.load(
+                other + column[None, :] * column_stride + rank[:, None] * rank_stride,
+                mask=(column < columns)[None, :] & (rank < RANKS)[:, None], other=0.0,
+            )  # fmt: skip
+            made = tl.dot(one, two, made)
+        tl.store(target, (before.to(tl.float32) + made).to(out.dtype.element_ty), mask=inside)
 
     # Pairs of neighbours are loaded together and parted in registers: what lies at `column ^ 1` would be
     # loaded number by number, at a fifth of the speed.
@@ -158,15 +235,46 @@ def round_rows(
     rows, width = len(some), left_width + right_width
     values = some.new_empty((rows, width) if keep else (0,))
     rounded, scales = some.new_empty(rows, width, dtype=FLOAT8), some.new_empty(rows, 1, dtype=torch.float32)
-    block = triton.next_power_of_2(width)
+    long = right_width > 0 and (keep or left_width == 0)
+    piece = min(_LONG_PIECE if long else _PIECE, triton.next_power_of_2(max(left_width, right_width)))
     inputs = [some if each is None else _in_rows(each) for each in (left, given, hidden)]
     with torch.cuda.device_of(some):  # type: ignore[no-untyped-call]
         _round_rows[(rows,)](
             *inputs, values, rounded, scales, *(each.stride(0) for each in inputs),
-            left_width, right_width, block, given is not None, keep,
-            num_warps=max(1, min(32, block // (_NUMBERS_A_THREAD * _THREADS_A_WARP))),
+            left_width, right_width, piece, given is not None, keep, num_warps=_warps(piece),
         )  # fmt: skip
     return values, rounded, scales
+
+
+def norm_rows(
+    hidden: Tensor, shift: Tensor, scale: Tensor, eps: float, keep: bool, rounding: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `engine.flux_ops.normed_rows`."""
+    hidden, shift, scale = (_in_rows(each) for each in (hidden, shift, scale))
+    batch, tokens, width = hidden.shape
+    values = hidden.new_empty(hidden.shape if keep else (0,))
+    rows = batch * tokens if rounding else 0
+    rounded = hidden.new_empty(rows, width, dtype=FLOAT8)
+    scales = hidden.new_empty(rows, 1, dtype=torch.float32)
+    block = triton.next_power_of_2(width)
+    with torch.cuda.device_of(hidden):  # type: ignore[no-untyped-call]
+        _norm_rows[(tokens, batch)](
+            hidden, shift, scale, values, rounded, scales, hidden.stride(0), hidden.stride(1),
+            shift.stride(0), scale.stride(0), eps, width, block, keep, rounding, num_warps=4 if keep else 2,
+        )  # fmt: skip
+    return values, rounded, scales
+
+
+def add_product(out: Tensor, low: Tensor, other: Tensor) -> Tensor:
+    """See `engine.flux_ops.add_product`."""
+    low, rows, columns, ranks = _in_rows(low), *out.shape, low.shape[1]
+    tiles = -(-rows // _TILE[0]) * -(-columns // _TILE[1])
+    with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
+        _add_product[(tiles,)](
+            out, low, other, rows, columns, out.stride(0), low.stride(0), other.stride(0), other.stride(1),
+            ranks, min(_RANKS, max(16, triton.next_power_of_2(ranks))), *_TILE, num_warps=4, num_stages=1,
+        )  # fmt: skip
+    return out
 
 
 def rotate(
@@ -206,6 +314,10 @@ def rotate_back(
             )  # fmt: skip
         first += each.shape[1]
     return made
+
+
+def _warps(numbers: int) -> int:
+    return max(1, min(32, numbers // (_NUMBERS_A_THREAD * _THREADS_A_WARP)))
 
 
 def _in_rows(tensor: Tensor) -> Tensor:

@@ -69,6 +69,35 @@ def _(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.new_empty(rows.shape, dtype=FLOAT8), rows.new_empty(len(rows), 1, dtype=torch.float32)
 
 
+@torch.library.custom_op("likeness::normed_rows", mutates_args=())
+def normed_rows(
+    hidden: Tensor, shift: Tensor, scale: Tensor, eps: float, keep: bool, rounding: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """values = (h - mean) / sqrt(variance + eps) * (1 + scale) + shift, each token by itself.
+
+    hidden: (batch, tokens, width), shift, scale: (batch, width). values are of hidden's shape, or nothing if
+    they are not to be kept; with `rounding` them in float8, (batch * tokens, width), and the rows' scales,
+    else nothing."""
+    if usable(hidden.device):
+        return flux_kernels.norm_rows(hidden, shift, scale, eps, keep, rounding)
+    h = hidden.float()
+    apart = h - h.mean(dim=-1, keepdim=True)
+    normed = apart * torch.rsqrt(apart.square().mean(dim=-1, keepdim=True) + eps)
+    values = normed * (1 + scale.float()[:, None]) + shift.float()[:, None]
+    rounded, scales = quantised(values.flatten(0, 1) if rounding else values.new_empty(0, values.shape[-1]))
+    return (values if keep else values.new_empty(0)).to(hidden.dtype), rounded, scales
+
+
+@normed_rows.register_fake
+def _(
+    hidden: Tensor, shift: Tensor, scale: Tensor, eps: float, keep: bool, rounding: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows, width = hidden.shape[0] * hidden.shape[1] if rounding else 0, hidden.shape[2]
+    rounded = hidden.new_empty(rows, width, dtype=FLOAT8)
+    values = hidden.new_empty(hidden.shape if keep else (0,))
+    return values, rounded, hidden.new_empty(rows, 1, dtype=torch.float32)
+
+
 @torch.library.custom_op("likeness::rotated", mutates_args=())
 def rotated(
     projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float
@@ -133,6 +162,16 @@ def _(
     return [each.new_empty(each.shape) for each in projected]
 
 
+def add_product(out: Tensor, low: Tensor, other: Tensor) -> Tensor:
+    """out += low @ other', in place: (rows, columns), (rows, ranks), (columns, ranks); few ranks.
+
+    Not for a compiler to look into: part of other operations."""
+    mine = low.shape[1] <= flux_kernels.MOST_RANKS and out.dtype == torch.bfloat16 and out.stride(1) == 1
+    if mine and usable(out.device):
+        return flux_kernels.add_product(out, low, other)
+    return out.addmm_(low, other.t())
+
+
 # ---------------------------------------------------------------- whether there are kernels
 
 
@@ -169,10 +208,14 @@ def _wrong(device: torch.device) -> list[str]:
     # As attention gives them: heads before tokens, and of some kernels tokens last of all.
     turned = [drawn(2, 3, 7, 32).transpose(1, 2), drawn(2, 3, 32, 7).permute(0, 3, 1, 2)]
     turned.append(drawn(2, 7, 3, 32))
+    norm = (drawn(2, 3, 80), drawn(2, 240)[:, 80:160], drawn(2, 240)[:, 160:], 1e-6, True, True)
+
     asked: dict[Any, tuple[Any, ...]] = {
         gelu_rows: (rows, hidden, True),
         gelu_gradient_rows: (rows, gradient, hidden),
         quantised_rows: (rows,),
+        normed_rows: norm,
+        _sum: (rows, drawn(5, 80), drawn(48, 80)),
         rotated: turning,
         rotated_gradient: (*turned, *turning),
     }
@@ -180,14 +223,21 @@ def _wrong(device: torch.device) -> list[str]:
         gelu_rows: lambda left, hidden, keep: flux_kernels.round_rows(left, None, hidden, keep),
         gelu_gradient_rows: lambda left, given, hidden: flux_kernels.round_rows(left, given, hidden, True),
         quantised_rows: lambda rows: flux_kernels.round_rows(rows, None, None, False)[1:],
+        normed_rows: flux_kernels.norm_rows,
+        _sum: lambda out, low, other: [flux_kernels.add_product(out.clone(), low, other)],
         rotated: flux_kernels.rotate,
         rotated_gradient: lambda *given: flux_kernels.rotate_back(given[:3], *given[3:]),
     }
     return [
-        operation._name
+        getattr(operation, "_name", "add_product")
         for operation, given in asked.items()
         if not _near(kernels[operation](*_brought(given, device)), operation(*given))
     ]
+
+
+def _sum(out: Tensor, low: Tensor, other: Tensor) -> list[Tensor]:
+    """What `add_product` leaves in another's place."""
+    return [out.float() + low.float() @ other.float().t()]
 
 
 def _brought(given: Any, device: torch.device) -> Any:

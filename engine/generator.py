@@ -59,10 +59,11 @@ class Shot:
 
 @dataclass
 class _Batch:
-    """Pictures under way: their latents after `done` denoising steps."""
+    """Pictures under way: their latents after `done` denoising steps. modulation: of each step, if any."""
 
     indexes: list[int]
     latents: Tensor
+    modulation: Tensor | None
     done: int = 0
 
 
@@ -115,15 +116,27 @@ class Drawing:
     def _start(self, indexes: Sequence[int]) -> _Batch:
         channels = self._base.transformer.config.in_channels
         noise = [noise_of(self._shots[index].seeds, self._frame.tokens, channels) for index in indexes]
-        return _Batch(list(indexes), torch.stack(noise).to(self._base.device))
+        return _Batch(list(indexes), torch.stack(noise).to(self._base.device), self._modulation(indexes))
+
+    def _modulation(self, indexes: Sequence[int]) -> Tensor | None:
+        """Of all steps: (steps, pictures, all)."""
+        sigmas = self._sigmas[: self._frame.num_steps]
+        pooled = torch.stack([self._text(self._shots[index].prompt).pooled for index in indexes])
+        made = self._base.modulation(
+            sigmas.repeat_interleave(len(indexes)), pooled.repeat(len(sigmas), 1), self._frame.guidance
+        )
+        return None if made is None else made.view(len(sigmas), len(indexes), -1)
 
     def _denoise(self, batch: _Batch) -> None:
         sigma, next_sigma = float(self._sigmas[batch.done]), float(self._sigmas[batch.done + 1])
         rows, columns = self._frame.height_px // VAE_FACTOR, self._frame.width_px // VAE_FACTOR
         sigmas = torch.full((len(batch.indexes),), sigma)
         texts = [self._text(self._shots[index].prompt) for index in batch.indexes]
+        modulation = None if batch.modulation is None else batch.modulation[batch.done]
         with self._slot.holding(self._adapter):
-            predicted = self._base.predict(batch.latents, sigmas, texts, rows, columns, self._frame.guidance)
+            predicted = self._base.predict(
+                batch.latents, sigmas, texts, rows, columns, self._frame.guidance, modulation
+            )
         batch.latents = flow.euler_step(batch.latents, predicted, sigma, next_sigma)
         batch.done += 1
 

@@ -12,7 +12,7 @@ from engine.lora import Adapter, AdapterSlot
 from engine.models import Base, TextCondition
 from engine.recording import Recorder, Replays
 
-Shape = tuple[int, int, int]  # batch, rows, columns
+Shape = tuple[int, int, int, bool]  # batch, rows, columns, whether modulation is known
 
 
 class AdapterGradient:
@@ -31,6 +31,20 @@ class AdapterGradient:
         self._base, self._slot, self._adapter, self._guidance = base, slot, adapter, guidance
         self._accelerator = accelerator
         self._passes = Replays(self._pass, base.device, recorder)
+        self._foreseen: list[tuple[Draw, Tensor | None]] = []  # with its modulation, if it is known ahead
+
+    def foresees(self, draws: Sequence[Draw]) -> bool:
+        """Whether `foresee` was told of them."""
+        return all(any(draw is known for known, _ in self._foreseen) for draw in draws)
+
+    def foresee(self, draws: Sequence[Draw], texts: Mapping[str, TextCondition]) -> None:
+        """Make at once what does not depend on the adapter, for the next draws that will be asked for."""
+        made = self._base.modulation(
+            torch.cat([draw.sigma for draw in draws]),
+            _together([texts[draw.caption].pooled for draw in draws]),
+            self._guidance,
+        )
+        self._foreseen = [(draw, None if made is None else made[place]) for place, draw in enumerate(draws)]
 
     def of(
         self, group: Sequence[Draw], texts: Mapping[str, TextCondition], share: float
@@ -38,8 +52,12 @@ class AdapterGradient:
         """Mean loss of draws of one shape times their share of the step, and its gradient: all the adapter's
         numbers in the slot's order. Both hold until the next call. Raises torch.OutOfMemoryError."""
         view, said = group[0].view, [texts[draw.caption] for draw in group]
+        known = [
+            made for draw in group for known, made in self._foreseen if known is draw and made is not None
+        ]
+        modulation = [_together(known)] if len(known) == len(group) else []
         loss, gradient = self._passes(
-            (len(group), view.rows, view.columns),
+            (len(group), view.rows, view.columns, bool(modulation)),
             _together([draw.view.latents for draw in group]),
             _together([draw.noise for draw in group]),
             _together([draw.view.weights for draw in group]),
@@ -47,6 +65,7 @@ class AdapterGradient:
             _together([text.tokens for text in said]),
             _together([text.pooled for text in said]),
             torch.tensor(share),
+            *modulation,
         )
         return loss, gradient
 
@@ -60,12 +79,13 @@ class AdapterGradient:
         tokens: Tensor,
         pooled: Tensor,
         share: Tensor,
+        modulation: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        batch, rows, columns = shape
+        batch, rows, columns, _ = shape
         texts = [TextCondition(tokens[place], pooled[place]) for place in range(batch)]
         with self._slot.holding(self._adapter):
             noised = flow.noised(clean, noise, sigmas)
-            predicted = self._base.predict(noised, sigmas, texts, rows, columns, self._guidance)
+            predicted = self._base.predict(noised, sigmas, texts, rows, columns, self._guidance, modulation)
             loss = flow.velocity_loss(predicted, clean, noise, weights) * share
             self._accelerator.backward(loss)
             gradient = self._slot.gradient(self._adapter.info.rank)

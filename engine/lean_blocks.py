@@ -1,15 +1,18 @@
 """FLUX's blocks in as few kernels as can be: the same weights and the same mathematics as diffusers' own, in
 whose place these are put.
 
-What is made of one input is one product. Norm and rotary embedding of query and key are one kernel
-(`engine.flux_ops`). In float8 the GELU between two products is part of the kernel that rounds for the second,
-and its gradient of the one that rounds for the first.
+What is made of one input is one product. Norm and rotary embedding of query and key are one kernel, norm and
+modulation of a block's input another (`engine.flux_ops`), which in float8 also rounds. There the GELU between
+two products is part of the kernel that rounds for the second, and its gradient of the one that rounds for the
+first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from diffusers.models.normalization import AdaLayerNormContinuous
 from diffusers.models.transformers.transformer_flux import (
     FluxAttention,
     FluxSingleTransformerBlock,
@@ -18,7 +21,9 @@ from diffusers.models.transformers.transformer_flux import (
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.flux_ops import rotated, rotated_gradient
+from engine.flux_ops import normed_rows, rotated, rotated_gradient
+from engine.modulation import Modulation
+from engine.quantisation import Rounded
 
 Rotary = tuple[Tensor, Tensor]  # cosines and sines (tokens, head's width), float32
 
@@ -35,25 +40,59 @@ class LeanSingleBlock(FluxSingleTransformerBlock):  # type: ignore[misc]
         image_rotary_emb: Rotary | None = None,
         joint_attention_kwargs: dict[str, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """hidden_states: (batch, all tokens, width). The text goes through as it is, and nobody reads it."""
+        """hidden_states: (batch, all tokens, width). The text goes through as it is, and nobody reads it.
+        temb: its own part of the modulation."""
         assert image_rotary_emb is not None
         assert not joint_attention_kwargs
-        rows, gate = self.norm(hidden_states, emb=temb)
+        shift, scale, gate = temb.chunk(3, dim=1)
+        rows, hidden_states = _normed(self.to_in, self.norm.norm.eps, hidden_states, shift, scale)
         projected, raw = _apart(self.to_in, self.proj_out, rows, self.mlp_hidden_dim)
         attended = _attended(self.attn, [projected], image_rotary_emb)
         made = gate.unsqueeze(1) * _of_gelu(self.to_in, self.proj_out, attended, raw)
         return encoder_hidden_states, hidden_states + made
 
 
-class LeanSingleBlocks(nn.ModuleList):
+class LeanBlocks(nn.ModuleList):
+    """Of one kind. Each takes its own part of what `Modulation` makes for all."""
+
+    def __init__(self, blocks: Iterable[nn.Module], first: int, size: int) -> None:
+        """first: where the first block's part begins. size: of a block's part."""
+        super().__init__(blocks)
+        self._first, self._size = first, size
+
+    def __iter__(self) -> Iterator[Any]:
+        """What is called one after another: not the modules themselves, which are the `children`."""
+        for place, block in enumerate(self.children()):
+            first = self._first + place * self._size
+            yield partial(_with_part, block, slice(first, first + self._size))
+
+
+class LeanSingleBlocks(LeanBlocks):
     """Between diffusers' own, text and picture are parted and joined again, back and forth as copies. Whoever
     goes through these joins them before the first block and parts them after the last."""
 
     def __iter__(self) -> Iterator[Any]:
-        """What is called one after another: not the modules alone, which are the `children`."""
+        """See `LeanBlocks`."""
         yield _join
         yield from super().__iter__()
         yield _part
+
+
+def _with_part(
+    block: Any, part: slice, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, *given: Any,
+    **others: Any,
+) -> Any:  # fmt: skip
+    return block(hidden_states, encoder_hidden_states, temb[:, part], *given, **others)
+
+
+class LeanNormOut(AdaLayerNormContinuous):  # type: ignore[misc]
+    """The last norm: its part of the modulation is the last."""
+
+    def forward(self, x: Tensor, conditioning_embedding: Tensor) -> Tensor:
+        """(batch, tokens, width) -> the same."""
+        scale, shift = conditioning_embedding[:, -2 * x.shape[-1] :].chunk(2, dim=1)
+        made: Tensor = self.norm(x) * (1 + scale)[:, None] + shift[:, None]
+        return made
 
 
 def _join(hidden_states: Tensor, encoder_hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -75,14 +114,20 @@ class LeanDoubleBlock(FluxTransformerBlock):  # type: ignore[misc]
         image_rotary_emb: Rotary | None = None,
         joint_attention_kwargs: dict[str, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(batch, tokens, width) of picture and text -> of text and picture."""
+        """(batch, tokens, width) of picture and text -> of text and picture. temb: its own part of the
+        modulation, the picture's and the text's."""
         assert image_rotary_emb is not None
         assert not joint_attention_kwargs
-        rows, *picture = self.norm1(hidden_states, emb=temb)
-        text_rows, *text = self.norm1_context(encoder_hidden_states, emb=temb)
-        projected = [self.attn.to_added_qkv(text_rows), self.attn.to_qkv(rows)]
-        attended = _attended(self.attn, projected, image_rotary_emb)
-        text_part, part = torch.split(attended, [text_rows.shape[1], rows.shape[1]], dim=1)
+        shift, scale, *picture = temb[:, : temb.shape[1] // 2].chunk(6, dim=1)
+        text_shift, text_scale, *text = temb[:, temb.shape[1] // 2 :].chunk(6, dim=1)
+        qkv, text_qkv, eps = self.attn.to_qkv, self.attn.to_added_qkv, self.norm1.norm.eps
+        rows, hidden_states = _normed(qkv, eps, hidden_states, shift, scale)
+        text_rows, encoder_hidden_states = _normed(
+            text_qkv, eps, encoder_hidden_states, text_shift, text_scale
+        )
+        attended = _attended(self.attn, [text_qkv(text_rows), qkv(rows)], image_rotary_emb)
+        lengths = [encoder_hidden_states.shape[1], hidden_states.shape[1]]
+        text_part, part = torch.split(attended, lengths, dim=1)
         part = self.attn.to_out[1](self.attn.to_out[0](part.contiguous()))
         text_part = self.attn.to_add_out(text_part.contiguous())
         hidden_states = _fed(hidden_states, part, self.norm2, self.ff, *picture)
@@ -101,11 +146,22 @@ def compile_blocks(transformer: Any, backend: str, dynamic: bool | None) -> None
 
 def make_lean(transformer: Any) -> None:
     """Its blocks compute with these from now on."""
-    for block in transformer.transformer_blocks:
+    double, single = transformer.transformer_blocks, transformer.single_transformer_blocks
+    for block in double:
         block.__class__ = LeanDoubleBlock
-    for block in transformer.single_transformer_blocks:
+    for block in single:
         block.__class__ = LeanSingleBlock
-    transformer.single_transformer_blocks = LeanSingleBlocks(transformer.single_transformer_blocks.children())
+    transformer.norm_out.__class__ = LeanNormOut
+    norms = [norm for block in double for norm in (block.norm1, block.norm1_context)]
+    norms += [*(block.norm for block in single), transformer.norm_out]
+    transformer.time_text_embed = Modulation(transformer.time_text_embed, [norm.linear for norm in norms])
+    for norm in norms:
+        del norm.linear
+    width = transformer.inner_dim
+    transformer.transformer_blocks = LeanBlocks(double.children(), 0, 12 * width)
+    transformer.single_transformer_blocks = LeanSingleBlocks(
+        single.children(), 12 * width * len(double), 3 * width
+    )
 
 
 def fusions(module: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -122,19 +178,30 @@ def fusions(module: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def _fed(
-    hidden: Tensor, attended: Tensor, norm: nn.Module, feed: Any,
+    hidden: Tensor, attended: Tensor, norm: Any, feed: Any,
     gate: Tensor, shift_mlp: Tensor, scale_mlp: Tensor, gate_mlp: Tensor,
 ) -> Tensor:  # fmt: skip
-    hidden = hidden + gate.unsqueeze(1) * attended
-    rows = norm(hidden) * (1 + scale_mlp[:, None]) + shift_mlp[:, None]
     first, second = feed.net[0].proj, feed.net[2]
+    hidden = hidden + gate.unsqueeze(1) * attended
+    rows, hidden = _normed(first, norm.eps, hidden, shift_mlp, scale_mlp)
     _, raw = _apart(first, second, rows, first.out_features)
     return hidden + gate_mlp.unsqueeze(1) * _of_gelu(first, second, None, raw)
 
 
-def _apart(first: Any, second: Any, rows: Tensor, raw_width: int) -> tuple[Tensor, Tensor]:
+def _normed(
+    first: Any, eps: float, hidden: Tensor, shift: Tensor, scale: Tensor
+) -> tuple[Tensor | Rounded, Tensor]:
+    """Of hidden's tokens, normed and modulated, what the product after it takes; and hidden, as others are to
+    take it: their gradient is then added where the norm's is made."""
+    rounding = getattr(first, "in_float8", False)
+    keep = not rounding or first.reads_values
+    values, numbers, row_scale, hidden = _Normed.apply(hidden, shift, scale, eps, keep, rounding)  # type: ignore[no-untyped-call]
+    return Rounded(values, numbers, row_scale, hidden.shape[:-1]) if rounding else values, hidden
+
+
+def _apart(first: Any, second: Any, rows: Tensor | Rounded, raw_width: int) -> tuple[Tensor, Tensor]:
     """What a product makes, and the last of it before its GELU, which `_of_gelu` takes."""
-    if _activates(first, second):
+    if _in_float8(first, second):
         plain, raw = first.apart(rows, raw_width)
         return plain, raw
     made = first(rows)
@@ -144,7 +211,7 @@ def _apart(first: Any, second: Any, rows: Tensor, raw_width: int) -> tuple[Tenso
 
 def _of_gelu(first: Any, second: Any, left: Tensor | None, raw: Tensor) -> Tensor:
     """The second product, of [left | GELU(raw)]."""
-    if _activates(first, second):
+    if _in_float8(first, second):
         made: Tensor = second.activated(left, raw)
         return made
     active = functional.gelu(raw, approximate="tanh")
@@ -152,8 +219,8 @@ def _of_gelu(first: Any, second: Any, left: Tensor | None, raw: Tensor) -> Tenso
     return both
 
 
-def _activates(first: Any, second: Any) -> bool:
-    return getattr(first, "activates", False) and getattr(second, "activates", False)
+def _in_float8(*linears: Any) -> bool:
+    return all(getattr(each, "in_float8", False) for each in linears)
 
 
 def _attended(attention: Any, projected: Sequence[Tensor], rotary: Rotary) -> Tensor:
@@ -185,6 +252,29 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return gradients[0].contiguous()
+
+
+class _Normed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, shift: Tensor, scale: Tensor, eps: float, keep: bool, rounding: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.eps = eps
+        ctx.save_for_backward(hidden, scale)
+        values, numbers, row_scale = normed_rows(hidden, shift, scale, eps, keep, rounding)
+        ctx.mark_non_differentiable(numbers, row_scale)
+        return values, numbers, row_scale, hidden.view_as(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """n = (h - mean) r has the gradient g: then h has r (g - mean(g) - n mean(g n))."""
+        hidden, scale = ctx.saved_tensors
+        h, g = hidden.float(), gradients[0].float() * (1 + scale.float()[:, None])
+        apart = h - h.mean(dim=-1, keepdim=True)
+        r = torch.rsqrt(apart.square().mean(dim=-1, keepdim=True) + ctx.eps)
+        n = apart * r
+        made = r * (g - g.mean(dim=-1, keepdim=True) - n * (g * n).mean(dim=-1, keepdim=True))
+        return (made + gradients[3].float()).to(hidden.dtype), None, None, None, None, None
 
 
 class _Rotated(torch.autograd.Function):

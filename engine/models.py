@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from engine.config import EngineConfig
 from engine.durable_files import made_once, write_atomically
 from engine.errors import BaseUnusable
 from engine.face_prior import PLACE, FacePrior
+from engine.modulation import conditions, modulation_of
 from engine.residency import settle, tier_of
 from engine.sigma_shift import SigmaShift
 from engine.tiers import Tier
@@ -116,6 +118,17 @@ class Base:
         picture: Tensor = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
         return picture.float().clamp(-1, 1)
 
+    @torch.no_grad()
+    def modulation(self, sigmas: Tensor, pooled: Tensor, guidance: float) -> Tensor | None:
+        """What `predict` may be given, a row for each pass of one picture: sigmas (passes,), pooled (passes,
+        width). It depends on no adapter. None where the blocks make it themselves."""
+        maker = modulation_of(self.transformer)
+        if maker is None:
+            return None
+        embeds = self.transformer.config.guidance_embeds
+        sigmas = sigmas.to(self.device, torch.float32)
+        return maker.ahead(*conditions(sigmas, guidance if embeds else None, pooled, self.dtype))
+
     def predict(
         self,
         latents: Tensor,
@@ -124,23 +137,26 @@ class Base:
         rows: int,
         columns: int,
         guidance: float,
+        modulation: Tensor | None = None,
     ) -> Tensor:
         """The velocity of noised packed latents (batch, tokens, 64); `sigmas` is (batch,), in 0..1.
 
         `rows` and `columns` are the unpacked latents'. `guidance` is passed raw and only to bases that embed
-        it: the transformer multiplies it and sigma by 1000 itself.
+        it: the transformer multiplies it and sigma by 1000 itself. modulation: rows of `Base.modulation`.
         """
         guided = torch.full((len(latents),), guidance, device=self.device)
-        output: Tensor = self.transformer(
-            hidden_states=latents.to(self.device, self.dtype),
-            timestep=sigmas.to(self.device, torch.float32),
-            guidance=guided if self.transformer.config.guidance_embeds else None,
-            pooled_projections=torch.stack([text.pooled for text in texts]),
-            encoder_hidden_states=torch.stack([text.tokens for text in texts]),
-            txt_ids=_text_ids(len(texts[0].tokens), self.device, self.dtype),
-            img_ids=_image_ids(rows, columns, self.device, self.dtype),
-            return_dict=False,
-        )[0]
+        maker = modulation_of(self.transformer)
+        with nullcontext() if maker is None else maker.known(modulation):
+            output: Tensor = self.transformer(
+                hidden_states=latents.to(self.device, self.dtype),
+                timestep=sigmas.to(self.device, torch.float32),
+                guidance=guided if self.transformer.config.guidance_embeds else None,
+                pooled_projections=torch.stack([text.pooled for text in texts]),
+                encoder_hidden_states=torch.stack([text.tokens for text in texts]),
+                txt_ids=_text_ids(len(texts[0].tokens), self.device, self.dtype),
+                img_ids=_image_ids(rows, columns, self.device, self.dtype),
+                return_dict=False,
+            )[0]
         return output
 
 

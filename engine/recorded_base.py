@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.models import Base, TextCondition
 from engine.recording import Recorder, Replays
 
-Key = tuple[int, int, int, float]  # batch, rows, columns, guidance
+Key = tuple[int, int, int, float, bool]  # batch, rows, columns, guidance, whether modulation is given
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,11 @@ class RecordedBase(Base):
         own = {each.name: getattr(base, each.name) for each in fields(Base)} | {"transformer": transformer}
         plain = Base(**own)
 
-        def act(key: Key, latents: Tensor, sigmas: Tensor, tokens: Tensor, pooled: Tensor) -> tuple[Tensor]:
+        def act(
+            key: Key, latents: Tensor, sigmas: Tensor, tokens: Tensor, pooled: Tensor, *modulation: Tensor
+        ) -> tuple[Tensor]:
             texts = [TextCondition(tokens[place], pooled[place]) for place in range(key[0])]
-            return (plain.predict(latents, sigmas, texts, *key[1:]),)
+            return (plain.predict(latents, sigmas, texts, *key[1:4], *modulation),)
 
         return cls(**own, replays=Replays(act, base.device, recorder) if recorder else None)
 
@@ -40,12 +42,15 @@ class RecordedBase(Base):
         rows: int,
         columns: int,
         guidance: float,
+        modulation: Tensor | None = None,
     ) -> Tensor:
         """See `Base.predict`."""
         if self.replays is None:
-            return super().predict(latents, sigmas, texts, rows, columns, guidance)
+            return super().predict(latents, sigmas, texts, rows, columns, guidance, modulation)
         tokens, pooled = torch.stack([text.tokens for text in texts]), torch.stack([t.pooled for t in texts])
-        (made,) = self.replays((len(latents), rows, columns, guidance), latents, sigmas, tokens, pooled)
+        key = (len(latents), rows, columns, guidance, modulation is not None)
+        given = () if modulation is None else (modulation,)
+        (made,) = self.replays(key, latents, sigmas, tokens, pooled, *given)
         return made
 
     def forget_recordings(self) -> None:

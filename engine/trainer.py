@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FILE = "checkpoint.safetensors"
 CHECKPOINT_VERSION = 2
 OPTIMIZER = "optimizer/"  # before the names of its tensors in a checkpoint
+# Steps that are drawn ahead of the GPU, and modulated at once.
+AHEAD = 8
 
 
 class TrainingDiverged(EngineError):
@@ -145,12 +147,14 @@ class Training:
         """One optimizer step; returns its loss. Raises torch.OutOfMemoryError and TrainingDiverged with
         nothing changed but the random state, which the last checkpoint keeps."""
         draws = self._batches.next()
+        if not self._gradient.foresees(draws):
+            self._gradient.foresee([*draws, *self._batches.draw_ahead(AHEAD - 1)], self._texts)
         done, gradient = torch.zeros_like(self._weights[0].detach()), torch.zeros_like(self._weights)
         for group in by_shape(draws):
             loss, of_group = self._gradient.of(group, self._texts, len(group) / len(draws))
             done += loss
             gradient += of_group
-        self._batches.draw_ahead()  # a GPU is busy with the above until its result is asked for
+        self._batches.draw_ahead(AHEAD)  # a GPU is busy with the above until its result is asked for
         self._weights.grad = gradient
         norm = self._accelerator.clip_grad_norm_([self._weights], self._recipe.max_gradient_norm)
         if not bool(torch.isfinite(norm)):

@@ -14,9 +14,8 @@ PROGRAM = """
 import contextlib
 import torch
 torch.cuda.device_of = lambda tensor: contextlib.nullcontext()
+import tests.engine.triton_interpreter
 from engine import flux_ops
-# The interpreter rounds to float8 towards zero, and to bfloat16 too.
-flux_ops._ERROR, flux_ops._FLOAT8_ERROR = 0.01, 0.08
 assert flux_ops.flux_kernels.HAS_TRITON
 print("wrong:", flux_ops._wrong(torch.device("cpu")))
 """
@@ -31,8 +30,10 @@ print("wrong:", flux_ops._wrong(torch.device("cpu")))
         ("", []),
         ("odd * c + even * s|odd * c - even * s", ["rotated"]),
         ("even * c + odd * s|even * c - odd * s", ["rotated_gradient"]),
-        ("x * gate * (1.0 - gate) * slope|gate", ["gelu_gradient_rows"]),
-        ("tl.max(tl.abs(made), axis=0)|tl.max(made, axis=0)", ["quantised_rows"]),
+        ("(made - made * gate) * slope|gate", ["gelu_gradient_rows"]),
+        ("tl.abs(copied.to(tl.float32))|copied.to(tl.float32)", ["quantised_rows"]),
+        ("apart * r * (1.0 + by)|apart * r * by", ["normed_rows"]),
+        ("tl.dot(one, two, made)|tl.dot(one, two)", ["add_product"]),
     ],
 )
 def test_the_interpreter_finds_them_right_and_each_mistake(

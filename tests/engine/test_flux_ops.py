@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from engine import flux_ops
 from engine.flux_ops import (
+    add_product,
     gelu_gradient_rows,
     gelu_rows,
+    normed_rows,
     quantised_rows,
     rotated,
     rotated_gradient,
@@ -61,6 +63,27 @@ def test_a_gradient_far_from_zero_is_a_number() -> None:
     hidden = torch.tensor([[-40.0, -10.0, 0.0, 10.0, 40.0] + [0.0] * 11])
     values, _, _ = gelu_gradient_rows(None, torch.ones_like(hidden), hidden)
     assert torch.allclose(values[0, :5], torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("rounding", [True, False])
+def test_tokens_are_normed_and_modulated_as_the_fields_blocks_do(keep: bool, rounding: bool) -> None:
+    hidden, shift, scale = part_of(2, 5, 64), part_of(2, 64, seed=1), part_of(2, 64, seed=2)
+    wanted = functional.layer_norm(hidden, (64,), eps=EPS) * (1 + scale[:, None]) + shift[:, None]
+    values, rounded, scales = normed_rows(hidden, shift, scale, EPS, keep, rounding)
+    assert values.shape == (wanted.shape if keep else (0,))
+    assert not keep or torch.allclose(values, wanted, atol=1e-5)
+    assert (rounded.shape, scales.shape) == (((10, 64), (10, 1)) if rounding else ((0, 64), (0, 1)))
+    if rounding:
+        for made, exact in zip((rounded, scales), quantised(wanted.flatten(0, 1)), strict=True):
+            assert torch.allclose(made.float(), exact.float(), rtol=0.07, atol=1e-5)
+
+
+def test_a_product_of_low_rank_is_added_in_place() -> None:
+    out, low, other = drawn(7, 48), drawn(7, 4, seed=1), drawn(48, 4, seed=2)
+    wanted = out + low @ other.t()
+    assert add_product(out, low, other) is out
+    assert torch.allclose(out, wanted, atol=1e-5)
 
 
 def by_layers(projected: list[Tensor], weights: list[Tensor], angles: tuple[Tensor, Tensor]) -> list[Tensor]:
@@ -118,6 +141,8 @@ def test_a_compiler_takes_them_as_they_are(given) -> None:
         (gelu_rows, (None, hidden, True)),
         (gelu_gradient_rows, (None, hidden, hidden)),
         (quantised_rows, (hidden,)),
+        (normed_rows, (hidden[None], hidden[:1], hidden[1:2], EPS, True, True)),
+        (normed_rows, (hidden[None], hidden[:1], hidden[1:2], EPS, False, False)),
         (rotated, turning),
     ):
         for mine, theirs in zip(compiled(operation, *arguments), operation(*arguments), strict=True):
@@ -146,6 +171,8 @@ def test_kernels_that_are_wrong_or_do_not_compile_are_not_used(
     monkeypatch.setattr(
         flux_ops.flux_kernels, "rotate_back", lambda three, *given: rotated_gradient(*three, *given)
     )
+    monkeypatch.setattr(flux_ops.flux_kernels, "norm_rows", lambda *given: normed_rows(*given))
+    monkeypatch.setattr(flux_ops.flux_kernels, "add_product", lambda out, *two: out.addmm(two[0], two[1].t()))
     monkeypatch.setattr(flux_ops, "_brought", lambda given, _: given)
     card = type("Card", (), {"type": "cuda", "__hash__": lambda _: 1})()
     assert not usable.__wrapped__(card)

@@ -181,34 +181,9 @@ def test_a_card_without_float8_keeps_the_other_kernel(
     assert not usable(here)
 
 
-# Triton's interpreter takes bfloat16 for whole numbers in products, does not round to it, and rounds to
-# float8 in its own way; and newer versions of numpy take its bounds of loops for no numbers.
 INTERPRETED = """
-import numpy as np
 import torch
-import triton.language as tl
-from triton.runtime import interpreter
-from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
-
-def wide(handle):
-    known = handle.dtype.scalar == tl.bfloat16
-    return (handle.data.astype(np.uint32) << 16).view(np.float32) if known else handle.data
-
-def dot(self, one, two, before, *_):
-    return TensorHandle(np.matmul(wide(one), wide(two)) + before.data, before.dtype.scalar)
-
-ROUNDED = {tl.bfloat16: (torch.bfloat16, torch.uint16), tl.float8e4nv: (torch.float8_e4m3fn, torch.uint8)}
-
-def rounded(self, handle, kind, *_):
-    dtype, bits = ROUNDED[kind.scalar]
-    return TensorHandle(torch.from_numpy(handle.data).to(dtype).view(bits).numpy(), kind.scalar)
-
-def patched(tensor, scope, patch=interpreter._patch_lang_tensor):
-    patch(tensor, scope)
-    tensor.__index__ = lambda self: self.handle.data.item()
-
-InterpreterBuilder.create_dot, InterpreterBuilder.create_fp_trunc = dot, rounded
-InterpreterBuilder.create_fp_to_fp, interpreter._patch_lang_tensor = rounded, patched
+import tests.engine.triton_interpreter
 from engine.merge_kernel import Matrix, Merger, rounding_error, unwritten
 
 generator = torch.Generator().manual_seed(1)

@@ -59,6 +59,26 @@ def test_rows_are_rounded_as_plain_torch_rounds_them(rows: int) -> None:
         assert relative(made, wanted) < 0.01
 
 
+@pytest.mark.parametrize("tokens", ROWS)
+@pytest.mark.parametrize(("keep", "rounding"), [(True, False), (False, True), (True, True)])
+def test_tokens_are_normed_as_plain_torch_norms_them(tokens: int, keep: bool, rounding: bool) -> None:
+    wide = drawn(2, tokens, 3 * 3072)
+    given = (wide[..., 3072:6144], drawn(2, 18432)[:, :3072], drawn(2, 18432)[:, 3072:6144], 1e-6)
+    values, rounded, scale = flux_ops.normed_rows(*given, keep, rounding)
+    wanted, _, _ = plainly(flux_ops.normed_rows, *given, True, False)
+    assert not keep or relative(values, wanted) < 0.003
+    assert not rounding or relative(rounded.float() * scale, wanted.flatten(0, 1)) < 0.04
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("columns", "ranks"), [(21504, 64), (3072, 48), (12288, 16), (3072, 256)])
+def test_a_product_of_low_rank_is_added(rows: int, columns: int, ranks: int) -> None:
+    low, up, before = drawn(rows, ranks), drawn(columns, ranks), drawn(rows, columns)
+    wanted = before.float() + low.float() @ up.float().t()
+    assert relative(flux_ops.add_product(before.clone(), low, up), wanted) < 0.003
+    assert relative(flux_ops.add_product(before, low, up.t().contiguous().t()), wanted) < 0.003
+
+
 @pytest.mark.parametrize("lengths", [(512, 1024), (1536,), (512, 4096), (7, 26)])
 def test_query_and_key_turn_as_plain_torch_turns_them(lengths: tuple[int, ...]) -> None:
     projected = [drawn(2, tokens, 21504)[..., :9216] for tokens in lengths]
