@@ -352,7 +352,7 @@ def part_train(bench: Bench, transformer: Any) -> None:
     exact = _exact_gradient(bench, plain(transformer))
     slot = AdapterSlot(transformer, lean=True)
     base, attention = random_base(transformer, bench.device), _attention(bench, transformer)
-    set_recompute(transformer, False)
+    set_recompute(transformer, "none")
     launched = relative(_gradient(bench, base, slot), exact)
     bench.note(f"Gradient against diffusers' blocks, launched one by one: error {launched:.4f}.")
     compile_blocks(transformer, backend(bench), dynamic=None)
@@ -409,7 +409,7 @@ def _gradient(bench: Bench, base: Base, slot: AdapterSlot) -> Tensor:
 
 def _exact_gradient(bench: Bench, transformer: Any) -> Tensor:
     """By diffusers' own blocks, launched one kernel after another."""
-    set_recompute(transformer, False)
+    set_recompute(transformer, "none")
     return _gradient(bench, random_base(transformer, bench.device), AdapterSlot(transformer))
 
 

@@ -52,10 +52,14 @@ SMALL = {
     **GEOMETRY, "num_layers": 2, "num_single_layers": 4, "attention_head_dim": 16, "num_attention_heads": 2,
     "joint_attention_dim": 32, "pooled_projection_dim": 32, "axes_dims_rope": (4, 6, 6),
 }  # fmt: skip
-OURS = {tier.name: MemoryPlan(tier.weights, tier.recompute, tier.offload_blocks) for tier in TIERS}
+OURS = {
+    tier.name: MemoryPlan(tier.weights, "some" if tier.recompute else "none", tier.offload_blocks)
+    for tier in TIERS
+}
 # The product's plan for the card, and what is left where that does not fit.
 PLANS = {
     80: (OURS["80gb"], OURS["48gb"]),
+    48: (OURS["48gb"], OURS["24gb"]),
     24: (OURS["24gb"], OURS["16gb"]),
     16: (OURS["16gb"], OURS["12gb"]),
 }
@@ -195,7 +199,8 @@ class Card:
 
 
 def named(plan: MemoryPlan) -> str:
-    parts = [plan.weights, "recompute" if plan.recompute else "keep activations"]
+    kept = {"none": "keep activations", "some": "keep what fits", "all": "recompute"}
+    parts = [plan.weights, kept[plan.recompute]]
     return " + ".join(
         [*parts, f"{plan.offload_blocks} blocks on the host"][: 3 if plan.offload_blocks else 2]
     )

@@ -6,16 +6,17 @@ branch may be attached before or after; it stays in its own type.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from engine.host_blocks import Conveyor, Crate
 from engine.packed_weights import PACKINGS, Weights
+from engine.recompute import GpuMemory, KeptWhileThereIsRoom, again
+
+Recompute = Literal["none", "some", "all"]
 
 BLOCK_LISTS = ("transformer_blocks", "single_transformer_blocks")
 
@@ -24,13 +25,14 @@ BLOCK_LISTS = ("transformer_blocks", "single_transformer_blocks")
 class MemoryPlan:
     """weights: how the linears of the blocks are stored, nearly all of FLUX: bf16 = as they came, fp8 = one
         byte each, int4 = about half a byte.
-    recompute: whether a block's activations are made again for the gradient instead of kept.
+    recompute: which blocks' activations are made again for the gradient instead of kept: those that there is
+        no room for are some.
     offload_blocks: how many blocks' weights stay in the host's memory and are brought when they are due;
         evenly spread, so that one is on its way while the others compute.
     """
 
     weights: Weights = "bf16"
-    recompute: bool = False
+    recompute: Recompute = "none"
     offload_blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ def shrink(transformer: Any, plan: MemoryPlan, device: torch.device | None = Non
     that were packed are not unpacked again. `recompute` alone may be switched later.
     """
     target = device or next(transformer.parameters()).device
-    _recompute(transformer, plan.recompute)
+    _recompute(transformer, plan.recompute, target)
     blocks = [block for name in BLOCK_LISTS for block in getattr(transformer, name).children()]
     waiting = _spread(plan.offload_blocks, len(blocks))
     conveyor = Conveyor(target)
@@ -118,13 +120,13 @@ class _FrozenProduct(torch.autograd.Function):
         return gradient @ ctx.layer.dense(gradient.dtype), None
 
 
-def _recompute(transformer: Any, wanted: bool) -> None:
-    if wanted:
-        # FLUX draws nothing at random in its blocks, so no random state has to be kept.
-        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-        transformer.enable_gradient_checkpointing(again)
-    else:
+def _recompute(transformer: Any, wanted: Recompute, device: torch.device) -> None:
+    if wanted == "none":
         transformer.disable_gradient_checkpointing()
+    elif wanted == "some" and device.type == "cuda":
+        transformer.enable_gradient_checkpointing(KeptWhileThereIsRoom(GpuMemory(device)))
+    else:
+        transformer.enable_gradient_checkpointing(again)
 
 
 def _linears(block: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:

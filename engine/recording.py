@@ -14,6 +14,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from engine.room import room
+
 log = logging.getLogger(__name__)
 
 # For others' work beside what is recorded: headshots, decoding, a merge.
@@ -133,7 +135,5 @@ class GraphRecorder:
         return torch.cuda.max_memory_allocated(self._device) - before
 
     def _room(self) -> int:
-        """Bytes that nobody needs: free on the card, or held back by the allocator for anybody."""
-        free: int = torch.cuda.mem_get_info(self._device)[0]
-        held: int = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return free + held - sum(other._kept for other in self._all if other is not self)
+        """Bytes that nobody needs."""
+        return room(self._device) - sum(other._kept for other in self._all if other is not self)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.memory import MemoryPlan, shrink
+from engine.memory import MemoryPlan, Recompute, shrink
 from engine.tiers import Tier, tier_for
 
 _MIB = 1 << 20
@@ -28,7 +28,11 @@ def base_mib(transformer: nn.Module) -> int:
 
 def settle(tier: Tier, device: torch.device, transformer: Any, t5: Any, *others: nn.Module) -> None:
     """Bring everything to the device, or as near to it as the tier allows. Once only."""
-    shrink(transformer, MemoryPlan(tier.weights, tier.recompute, tier.offload_blocks), device)
+    shrink(
+        transformer,
+        MemoryPlan(tier.weights, "some" if tier.recompute else "none", tier.offload_blocks),
+        device,
+    )
     for model in others:
         model.to(device)
     if tier.encoder_by_layer and device.type != "cpu":
@@ -37,8 +41,8 @@ def settle(tier: Tier, device: torch.device, transformer: Any, t5: Any, *others:
         t5.to(device)
 
 
-def set_recompute(transformer: Any, wanted: bool) -> None:
-    """Switch whether activations are made again for the gradient."""
+def set_recompute(transformer: Any, wanted: Recompute) -> None:
+    """Switch which blocks' activations are made again for the gradient."""
     shrink(transformer, MemoryPlan(recompute=wanted))
 
 

@@ -10,6 +10,7 @@ from engine.config import EngineConfig
 from engine.float8 import FrozenFloat8Linear, computes, fits
 from engine.flux_ops import usable
 from engine.lora import AdapterSlot
+from engine.memory import Recompute
 from engine.merging import Holder, Serving
 from engine.models import Base
 from engine.recording import GraphRecorder, Recorder
@@ -34,7 +35,7 @@ class Resources:
             self.slot, base.folder.revision, base.device, base.dtype,
             tier.device_mib * _MIB, tier.host_mib * _MIB,
         )  # fmt: skip
-        self._recompute = tier.recompute
+        self._recompute = _recompute(Allowance.of(tier))
         self.float8 = _float8(base, config)
         # Packed weights and blocks that come from the host are not where they were at the next pass.
         whole = tier.weights == "bf16" and not tier.offload_blocks
@@ -62,9 +63,10 @@ class Resources:
 
     def grant(self, allowance: Allowance) -> None:
         """Before a quantum of a job that is allowed this."""
-        if allowance.recompute != self._recompute:
-            set_recompute(self.base.transformer, allowance.recompute)
-            self._recompute = allowance.recompute
+        wanted = _recompute(allowance)
+        if wanted != self._recompute:
+            set_recompute(self.base.transformer, wanted)
+            self._recompute = wanted
         if not allowance.at_hand and allowance != self._granted:
             self._give_up()
         self._granted = allowance
@@ -100,6 +102,12 @@ class Resources:
             log.warning("no_room_to_merge", extra={"tier": tier.name})
             self.collect()
             return None
+
+
+def _recompute(allowance: Allowance) -> Recompute:
+    if not allowance.recompute:
+        return "none"
+    return "some" if allowance.at_hand else "all"
 
 
 def _float8(base: Base, config: EngineConfig) -> Float8Use:

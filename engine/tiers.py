@@ -18,7 +18,7 @@ class Tier:
     least_mib: the smallest card that it is made for, with FLUX.1-dev.
     weights: of the transformer's linears, see `engine.memory`.
     merged: whether drawing has serving weights of its own with the adapter in them; else it is a branch.
-    recompute: whether training makes activations again instead of keeping them.
+    recompute: whether training makes activations again that there is no room for.
     offload_blocks: so many blocks' weights wait in the host's memory.
     encoder_by_layer: whether T5's layers wait there too, and come one by one.
     device_mib, host_mib: most that adapters at hand may take.
@@ -40,7 +40,7 @@ class Tier:
         parts = [
             f"{self.name}: {weights} weights",
             "adapters merged" if self.merged else "adapters as branches",
-            "training recomputes" if self.recompute else "training keeps activations",
+            "training keeps what activations fit" if self.recompute else "training keeps activations",
         ]
         if self.offload_blocks:
             parts.append(f"{self.offload_blocks} blocks wait in the host's memory")
@@ -118,7 +118,7 @@ def is_merged(wanted: str, tier: Tier) -> bool:
 @dataclass(frozen=True)
 class Allowance:
     """What a job may use. merged, recompute: see `Tier`. at_hand: whether memory may be kept for speed alone,
-    as adapters are and what the allocator holds back."""
+    as adapters and activations are, and what the allocator holds back."""
 
     merged: bool
     recompute: bool

@@ -56,13 +56,13 @@ def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 PLANS = [
-    MemoryPlan(recompute=True),
+    MemoryPlan(recompute="all"),
     MemoryPlan("fp8"),
     MemoryPlan("int4"),
     MemoryPlan("bf16", offload_blocks=1),
-    MemoryPlan("bf16", recompute=True, offload_blocks=2),
-    MemoryPlan("fp8", recompute=True, offload_blocks=2),
-    MemoryPlan("int4", recompute=True, offload_blocks=9),
+    MemoryPlan("bf16", recompute="all", offload_blocks=2),
+    MemoryPlan("fp8", recompute="all", offload_blocks=2),
+    MemoryPlan("int4", recompute="all", offload_blocks=9),
 ]
 
 
@@ -161,7 +161,7 @@ def test_recompute_keeps_less_and_can_be_switched_off_again(fresh: Callable[[], 
         return sum(sizes)
 
     everything = kept()
-    shrink(base.transformer, MemoryPlan(recompute=True))
+    shrink(base.transformer, MemoryPlan(recompute="all"))
     assert kept() < everything / 2
     shrink(base.transformer, MemoryPlan())
     assert kept() == everything
@@ -173,7 +173,7 @@ def test_what_is_packed_is_not_packed_again(fresh: Callable[[], Base], plan: Mem
     shrink(base.transformer, plan)
     with torch.no_grad():
         once = looked(base)
-        shrink(base.transformer, replace(plan, recompute=True))
+        shrink(base.transformer, replace(plan, recompute="all"))
         assert torch.equal(looked(base), once)
 
 

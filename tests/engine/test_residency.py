@@ -71,9 +71,9 @@ def test_the_tier_decides_the_weights(own) -> None:
 
 
 def test_recomputing_can_be_switched(own) -> None:
-    set_recompute(own.transformer, True)
+    set_recompute(own.transformer, "some")
     assert own.transformer.gradient_checkpointing
-    set_recompute(own.transformer, False)
+    set_recompute(own.transformer, "none")
     assert not own.transformer.gradient_checkpointing
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from engine.memory import MemoryPlan, shrink
+from engine.memory import MemoryPlan, Recompute, shrink
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,8 +60,8 @@ class Model:
 
 
 @pytest.mark.parametrize("weights", ["bf16", "fp8", "int4"])
-@pytest.mark.parametrize("recompute", [True, False])
-def test_blocks_on_the_host_change_no_bit(folder: Path, weights: str, recompute: bool) -> None:
+@pytest.mark.parametrize("recompute", ["none", "some", "all"])
+def test_blocks_on_the_host_change_no_bit(folder: Path, weights: str, recompute: Recompute) -> None:
     plan = MemoryPlan(weights, recompute)
     expected = Model(folder, plan).gradient()
     for count in (1, 4, 9):
