@@ -159,10 +159,11 @@ if triton is not None:
         projected, query, key, value, query_weight, key_weight, cos, sin,  # noqa: ANN001
         batch_stride, row_stride, first, all_tokens, eps,  # noqa: ANN001
         HEADS: tl.constexpr, WIDTH: tl.constexpr, HEADS_BLOCK: tl.constexpr, WIDTH_BLOCK: tl.constexpr,
+        PARTS: tl.constexpr,
     ):  # fmt: skip
         """Query, key or value of one token of one picture, some heads."""
         token, batch = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-        part, group = tl.program_id(2) % 3, tl.program_id(2) // 3
+        part, group = tl.program_id(2) % PARTS, tl.program_id(2) // PARTS
         head = (group * HEADS_BLOCK + tl.arange(0, HEADS_BLOCK))[:, None]
         column = tl.arange(0, WIDTH_BLOCK)[None, :]
         inside, across = (head < HEADS) & (column < WIDTH), column < WIDTH
@@ -278,19 +279,21 @@ def add_product(out: Tensor, low: Tensor, other: Tensor) -> Tensor:
 
 
 def rotate(
-    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float,
+    copying: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """See `engine.flux_ops.rotated`."""
     projected = [_in_rows(each) for each in projected]
     batch, tokens = len(projected[0]), sum(each.shape[1] for each in projected)
     width, first = projected[0].shape[2] // heads // 3, 0
-    query, key, value = (projected[0].new_empty(batch, tokens, heads, width) for _ in range(3))
+    query, key = (projected[0].new_empty(batch, tokens, heads, width) for _ in range(2))
+    value, parts = query.new_empty(query.shape if copying else (0,)), 3 if copying else 2
     for place, each in enumerate(projected):
         with torch.cuda.device_of(each):  # type: ignore[no-untyped-call]
-            _rotate[(each.shape[1], batch, 3 * -(-heads // _HEADS))](
+            _rotate[(each.shape[1], batch, parts * -(-heads // _HEADS))](
                 each, query, key, value, weights[2 * place], weights[2 * place + 1], cos, sin,
                 each.stride(0), each.stride(1), first, tokens, eps, heads, width,
-                _HEADS, triton.next_power_of_2(width), num_warps=_WARPS,
+                _HEADS, triton.next_power_of_2(width), parts, num_warps=_WARPS,
             )  # fmt: skip
         first += each.shape[1]
     return query, key, value

@@ -100,35 +100,38 @@ def _(
 
 @torch.library.custom_op("likeness::rotated", mutates_args=())
 def rotated(
-    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value of an attention, each (batch, all tokens, heads, width).
+    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float,
+    copying: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Query, key and value of an attention, each (batch, all tokens, heads, width); the value, which is as it
+    is projected, only if it is to be copied.
 
     projected: (batch, tokens, 3 * heads * width) each, query, key and value one after another. weights: of
     each, the norms' of query and key, (width,). cos, sin: (all tokens, width), float32. Query and key are
     x / sqrt(mean(x^2) + eps) * weight, then turned as diffusers' `apply_rotary_emb` does by default.
     """
     if usable(cos.device):
-        return flux_kernels.rotate(projected, weights, cos, sin, heads, eps)
+        return flux_kernels.rotate(projected, weights, cos, sin, heads, eps, copying)
     parts: list[list[Tensor]] = [[], [], []]
     for (queries, keys, values), (query_weight, key_weight), c, s in _each(
         projected, weights, cos, sin, heads
     ):
         parts[0].append(_turned(_normed(queries, eps)[0] * query_weight, c, s))
         parts[1].append(_turned(_normed(keys, eps)[0] * key_weight, c, s))
-        parts[2].append(values)
+        parts[2].append(values if copying else values.new_empty(0, 0))
     query, key, value = (torch.cat(each, dim=1).to(projected[0].dtype) for each in parts)
     return query, key, value
 
 
 @rotated.register_fake
 def _(
-    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    projected: Sequence[Tensor], weights: Sequence[Tensor], cos: Tensor, sin: Tensor, heads: int, eps: float,
+    copying: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     first, width = projected[0], projected[0].shape[2] // heads // 3
     tokens = sum(each.shape[1] for each in projected)
-    query, key, value = (first.new_empty(first.shape[0], tokens, heads, width) for _ in range(3))
-    return query, key, value
+    query, key = (first.new_empty(first.shape[0], tokens, heads, width) for _ in range(2))
+    return query, key, query.new_empty(query.shape if copying else (0,))
 
 
 @torch.library.custom_op("likeness::rotated_gradient", mutates_args=())
@@ -216,7 +219,7 @@ def _wrong(device: torch.device) -> list[str]:
         quantised_rows: (rows,),
         normed_rows: norm,
         _sum: (rows, drawn(5, 80), drawn(48, 80)),
-        rotated: turning,
+        rotated: (*turning, True),
         rotated_gradient: (*turned, *turning),
     }
     kernels: dict[Any, Any] = {

@@ -230,7 +230,11 @@ def _attended(attention: Any, projected: Sequence[Tensor], rotary: Rotary) -> Te
     if len(projected) > 1:
         weights = [attention.norm_added_q.weight, attention.norm_added_k.weight, *weights]
     heads, eps = attention.heads, attention.norm_q.eps
-    turned = _Rotated.apply(*rotary, heads, eps, len(projected), *projected, *weights)  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled() or len(projected) > 1:
+        turned = _Rotated.apply(*rotary, heads, eps, len(projected), *projected, *weights)  # type: ignore[no-untyped-call]
+    else:
+        query, key, _ = rotated(projected, weights, *rotary, heads, eps, False)
+        turned = query, key, projected[0].chunk(3, dim=-1)[2].unflatten(-1, (heads, -1))  # type: ignore[no-untyped-call]
     query, key, value = (each.transpose(1, 2) for each in turned)
     made = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
     dense: Tensor = _Dense.apply(made)  # type: ignore[no-untyped-call]
@@ -284,7 +288,7 @@ class _Rotated(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.heads, ctx.eps, ctx.count = heads, eps, count
         ctx.save_for_backward(cos, sin, *given)
-        query, key, value = rotated(given[:count], given[count:], cos, sin, heads, eps)
+        query, key, value = rotated(given[:count], given[count:], cos, sin, heads, eps, True)
         return query, key, value
 
     @staticmethod

@@ -112,10 +112,14 @@ def given(request: pytest.FixtureRequest) -> tuple[list[Tensor], list[Tensor], t
 
 def test_query_and_key_are_normed_and_turned_as_diffusers_does(given) -> None:
     projected, weights, angles = given
-    made = rotated(projected, weights, *angles, HEADS, EPS)
+    made = rotated(projected, weights, *angles, HEADS, EPS, True)
     for mine, theirs in zip(made, by_layers(projected, weights, angles), strict=True):
         assert mine.is_contiguous()
         assert torch.allclose(mine, theirs, atol=1e-5)
+    query, key, nothing = rotated(projected, weights, *angles, HEADS, EPS, False)
+    assert torch.equal(query, made[0])
+    assert torch.equal(key, made[1])
+    assert nothing.numel() == 0
 
 
 def test_their_gradients_are_autograds(given) -> None:
@@ -132,6 +136,7 @@ def test_their_gradients_are_autograds(given) -> None:
 
 
 def compiled(act: Callable[..., object], *given: object) -> object:
+    torch._dynamo.reset()  # each by itself: it stops after so many
     return torch.compile(act, backend="aot_eager", fullgraph=True, dynamic=True)(*given)
 
 
@@ -143,7 +148,8 @@ def test_a_compiler_takes_them_as_they_are(given) -> None:
         (quantised_rows, (hidden,)),
         (normed_rows, (hidden[None], hidden[:1], hidden[1:2], EPS, True, True)),
         (normed_rows, (hidden[None], hidden[:1], hidden[1:2], EPS, False, False)),
-        (rotated, turning),
+        (rotated, (*turning, True)),
+        (rotated, (*turning, False)),
     ):
         for mine, theirs in zip(compiled(operation, *arguments), operation(*arguments), strict=True):
             assert (mine.shape, mine.stride(), mine.dtype) == (theirs.shape, theirs.stride(), theirs.dtype)

@@ -87,11 +87,15 @@ def test_query_and_key_turn_as_plain_torch_turns_them(lengths: tuple[int, ...]) 
     turning = (projected, weights, angles.cos(), angles.sin(), 24, 1e-6)
     gradients = [drawn(2, 24, sum(lengths), 128).transpose(1, 2) for _ in range(3)]
     for operation, given in (
-        (flux_ops.rotated, turning),
+        (flux_ops.rotated, (*turning, True)),
         (flux_ops.rotated_gradient, (*gradients, *turning)),
     ):
         for made, wanted in zip(operation(*given), plainly(operation, *given), strict=True):
             assert relative(made, wanted) < 0.004
+    for made, wanted in zip(
+        flux_ops.rotated(*turning, False)[:2], flux_ops.rotated(*turning, True), strict=False
+    ):
+        assert torch.equal(made, wanted)
 
 
 def gradient(transformer: object, lean: bool, fp8: bool, compiled: bool) -> Tensor:
