@@ -52,9 +52,12 @@ class Costs:
 COSTS = (
     # Measured on an H200 with random weights; 768 px assumed, by tokens between 512 (.121) and 1024 (.412).
     Costs("Compiled by blocks, as measured at the start", 0.151, 0.121, 0.225),
-    # Measured on an H100, random weights, drawing in float8 and training in bfloat16 (results/flux_speed.md);
-    # 768 px from the mean of 1000 steps of a preset (results/selfies_to_headshots.md).
+    # Measured on an H100, random weights, drawing in float8 and training in bfloat16; 768 px from the mean of
+    # 1000 steps of a preset.
     Costs("As measured with few kernels, recorded", 0.090, 0.108, 0.180),
+    # Measured on an H200, both in float8 (results/flux_speed.md), 768 px as before
+    # (results/selfies_to_headshots.md).
+    Costs("As measured on an H200", 0.084, 0.078, 0.126),
     # 28 steps in 2.6 s, 1000 training steps in 80 s; 768 px again by tokens, to 1024 in .26 s.
     Costs("At the goals of the engine's speed", 2.6 / 28, 0.080, 0.145),
 )
