@@ -7,7 +7,8 @@ photos is kept from the product and judges it. Of each training, with all its ch
 base, and the face that an adapter starts from where the base has a prior), each checkpoint, the chosen one,
 and headshots in several styles, with and without the choice of the checkpoint and of the pictures. Every
 finished training is a file in --out: a run that was cut short goes on, and several processes may share the
-work, each with a folder of its own. One page of all of it, with nothing trained:
+work, each with a folder of its own; the delivered pictures lie there too, for `benchmarks.second_judge`. One
+page of all of it, with nothing trained:
 
     python -m benchmarks.likeness --people FOLDER --variants default no-mask --report-only --out A B
 
@@ -28,6 +29,7 @@ from unittest import mock
 
 import numpy as np
 from accelerate import Accelerator
+from PIL import Image
 
 from benchmarks.evaluation_people import EvaluationPerson, load_people
 from benchmarks.likeness_report import DEFAULT, report
@@ -43,6 +45,7 @@ from engine.likeness import person_embedding
 from engine.lora import Adapter
 from engine.messages import AdapterTrained, Progress, TrainAdapter
 from engine.models import Base, load_base
+from engine.pictures import Pixels
 from engine.presets import Recipe, recipe_for
 from engine.ranking import Standard, choose
 from engine.resources import Resources
@@ -51,6 +54,7 @@ from engine.training_work import CURVE, TrainingWork
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DELIVERED = 4
+PICTURES = "delivered"  # in a training's folder
 FLOAT8 = "float8"  # the same recipe, computed by `engine.float8`
 VARIANTS: dict[str, Callable[[Recipe], Recipe]] = {
     DEFAULT: lambda recipe: recipe,
@@ -121,35 +125,43 @@ class Studio:
         chosen = state.best.adapter if state.best else state.adapter
         chosen = Adapter(chosen.info, {k: v.to(self.base.device) for k, v in chosen.tensors.items()})
         for name, adapter in (("chosen", chosen), ("last", state.adapter)):
-            first, best = self._shoot(person, adapter)
+            first, best = self._shoot(person, adapter, work / PICTURES if name == "chosen" else None)
             outcome.shots[f"{name}, first {DELIVERED}"] = first
             outcome.shots[f"{name}, best {DELIVERED} of {self._drawn}"] = best
 
     def _shoot(
-        self, person: EvaluationPerson, adapter: Adapter
+        self, person: EvaluationPerson, adapter: Adapter, folder: Path | None
     ) -> tuple[list[float | None], list[float | None]]:
-        """Cosines of the first pictures drawn, and of those that the product would deliver."""
+        """Cosines of the first pictures drawn, and of those that the product would deliver; these are kept in
+        the folder."""
         first: list[float | None] = []
         best: list[float | None] = []
         standard = Standard(person_embedding(person.facts.values()))
-        for prompt in self._prompts:
-            seen = self._draw(prompt, adapter)
+        for style, prompt in enumerate(self._prompts):
+            seen, pictures = self._draw(prompt, adapter)
+            delivered = choose(seen, DELIVERED, standard).chosen
             first += [_exam(seen[index], person) for index in range(min(DELIVERED, len(seen)))]
-            best += [_exam(seen[index], person) for index in choose(seen, DELIVERED, standard).chosen]
+            best += [_exam(seen[index], person) for index in delivered]
+            if folder is not None:
+                folder.mkdir(exist_ok=True)
+                for index in delivered:
+                    Image.fromarray(pictures[index]).save(folder / f"{style}-{index}.png")
         return first, best
 
-    def _draw(self, prompt: str, adapter: Adapter) -> dict[int, Inspection]:
+    def _draw(self, prompt: str, adapter: Adapter) -> tuple[dict[int, Inspection], dict[int, Pixels]]:
         settings, seen = self.base.settings, dict[int, Inspection]()
+        pictures = dict[int, Pixels]()
+
+        def take(index: int, pixels: Pixels) -> None:
+            seen[index], pictures[index] = self._inspector.inspect(pixels), pixels
+
         side = settings.picture_px
         frame = Frame(side, side, settings.num_inference_steps, settings.guidance)
         shots = candidates(prompt.replace("{subject}", settings.subject), 1, self._drawn)
-        drawing = Drawing(
-            *self._resources.drawing(self._resources.all), adapter, frame, shots,
-            lambda index, pixels: seen.update({index: self._inspector.inspect(pixels)}),
-        )  # fmt: skip
+        drawing = Drawing(*self._resources.drawing(self._resources.all), adapter, frame, shots, take)
         while not drawing.finished:
             drawing.step()
-        return seen
+        return seen, pictures
 
 
 def _exam(seen: Inspection, person: EvaluationPerson) -> float | None:
