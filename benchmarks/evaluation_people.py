@@ -28,11 +28,13 @@ TONES = ((55, "very light"), (41, "light"), (28, "intermediate"), (10, "tan"), (
 
 @dataclass(frozen=True)
 class EvaluationPerson:
-    """Paths and facts of the selfies that the product gets, by stem; embeddings of the exam photos."""
+    """Paths and facts of the selfies that the product gets, by stem; paths and embeddings of the exam
+    photos."""
 
     name: str
     photos: tuple[str, ...]
     facts: dict[str, dict]
+    exam_photos: tuple[str, ...]
     exam: tuple[Embedding, ...]
     tone: str
 
@@ -52,6 +54,7 @@ def load_person(folder: Path, work: Path, checker: PhotoChecker) -> EvaluationPe
         folder.name,
         tuple(str(work / f"{stem}.jpg") for stem in selfies),
         {stem: facts[stem] for stem in selfies},
+        tuple(str(work / f"{stem}.jpg") for stem in exam),
         tuple(PhotoFacts.from_json(facts[stem]).identity for stem in exam),
         tone_group(
             [
