@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,21 @@ class Base:
                 return_dict=False,
             )[0]
         return output
+
+
+@dataclass(frozen=True)
+class LaunchedBase(Base):
+    """A base that is asked seldom: nothing is compiled for it while somebody waits."""
+
+    @classmethod
+    def of(cls, base: Base) -> "LaunchedBase":
+        """The same base."""
+        return cls(**{each.name: getattr(base, each.name) for each in fields(Base)})
+
+    def predict(self, *given: Any, **others: Any) -> Tensor:
+        """See `Base.predict`."""
+        with torch.compiler.set_stance("force_eager"):
+            return super().predict(*given, **others)
 
 
 # Kept for good: a copy to the GPU at every step would make the host wait for it, and recorded passes read

@@ -16,6 +16,7 @@ from engine.crops import Framing
 from engine.dataset import View
 from engine.generator import Drawing, Frame, Shot
 from engine.lora import AdapterInfo, AdapterSlot
+from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base
 from engine.pictures import Pixels, read_picture, write_lossless
 from engine.presets import Recipe
@@ -40,8 +41,9 @@ class PriorPictures:
     """Drawn a denoising step at a time; what was drawn is kept in the training's folder, so that a training
     goes on after a crash with the very same ones."""
 
-    def __init__(self, base: Base, slot: AdapterSlot, recipe: Recipe, work_dir: Path) -> None:
-        """Nothing is computed yet; nothing ever is where the recipe asks for none."""
+    def __init__(self, base: Base, holder: Holder, slot: AdapterSlot, recipe: Recipe, work_dir: Path) -> None:
+        """Nothing is computed yet; nothing ever is where the recipe asks for none. holder: of the base, which
+        is asked; see `Resources.drawing`."""
         self._base = base
         self._side = min(recipe.resolutions_px)
         settings = base.settings
@@ -56,7 +58,7 @@ class PriorPictures:
         # A fresh adapter changes nothing: this is the base itself.
         info = AdapterInfo("", "", base.folder.revision, rank=1)
         nobody = slot.fresh(info, torch.Generator().manual_seed(SEED)).to(base.device) if missing else None
-        self._drawing = Drawing(base, slot, nobody, frame, missing, self._take) if nobody else None
+        self._drawing = Drawing(base, holder, nobody, frame, missing, self._take) if nobody else None
 
     @property
     def finished(self) -> bool:

@@ -12,7 +12,7 @@ from engine.flux_ops import usable
 from engine.lora import AdapterSlot
 from engine.memory import Recompute
 from engine.merging import Holder, Serving
-from engine.models import Base
+from engine.models import Base, LaunchedBase
 from engine.recording import GraphRecorder, Recorder
 from engine.residency import base_mib, card_mib, set_recompute
 from engine.shelf import AdapterShelf
@@ -59,7 +59,8 @@ class Resources:
         """What is asked for pictures, and what holds the adapter for it."""
         if allowance.merged and self._serving is not None:
             return self._serving.base, self._serving
-        return self.base, self.slot
+        # Where there are serving weights, the base itself is compiled for training alone.
+        return LaunchedBase.of(self.base) if self._serving is not None else self.base, self.slot
 
     def grant(self, allowance: Allowance) -> None:
         """Before a quantum of a job that is allowed this."""

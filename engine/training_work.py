@@ -56,7 +56,7 @@ class TrainingWork(Work):
         recorder: Recorder | None = None,
         looking: tuple[Base, Holder] | None = None,
     ) -> None:
-        """recorder: see `engine.gradient`. looking: what looks are drawn with, if not with the branch."""
+        """recorder: see `engine.gradient`. looking: what pictures are drawn with, if not with the branch."""
         super().__init__(request.id, request.person_id)
         self._looking = looking or (base, slot)
         self._request, self._base, self._slot, self._recipe = request, base, slot, recipe
@@ -118,7 +118,7 @@ class TrainingWork(Work):
         """Draw a step of the pictures of anybody; whether there was one to draw."""
         if self._prior is None:
             work_dir = Path(self._request.work_dir)
-            self._prior = PriorPictures(self._base, self._slot, self._recipe, work_dir)
+            self._prior = PriorPictures(*self._looking, self._slot, self._recipe, work_dir)
         if self._prior.finished:
             return False
         self._prior.step()

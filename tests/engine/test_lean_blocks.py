@@ -158,6 +158,11 @@ def test_it_compiles_in_one_piece_and_once(
     wanted, made = gradients(plain.base, plain.slot, one), gradients(resources.base, resources.slot, one)
     for name, gradient in wanted.items():
         torch.testing.assert_close(made[name], gradient, rtol=1e-3, atol=1e-6)
-    assert accelerated.recompiles == 0
+    with torch.no_grad():
+        asked, holder = resources.drawing(less := resources.all.less())
+        with holder.holding(one), plain.slot.holding(one):
+            assert torch.allclose(look(asked), look(plain.base), atol=1e-4)
+    assert not less.merged
+    assert accelerated.recompiles == 0, "a job that ran out of memory waits for no compiler"
     with plain.serving.holding(one), resources.serving.holding(one):
         assert torch.allclose(look(plain.serving.base), look(resources.serving.base), atol=1e-4)

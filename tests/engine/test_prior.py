@@ -26,7 +26,7 @@ RECIPE = Recipe(
 
 
 def made(base, slot, work_dir: Path, recipe: Recipe = RECIPE, most: int = 10_000) -> PriorPictures:
-    pictures = PriorPictures(base, slot, recipe, work_dir)
+    pictures = PriorPictures(base, slot, slot, recipe, work_dir)
     while not pictures.finished and most:
         pictures.step()
         most -= 1
@@ -51,7 +51,7 @@ def test_they_are_the_bases_own_pictures_of_nobody(base, slot, tmp_path: Path) -
 
 
 def test_none_are_made_where_none_are_wanted(base, slot, tmp_path: Path) -> None:
-    pictures = PriorPictures(base, slot, replace(RECIPE, prior_share=0.0), tmp_path)
+    pictures = PriorPictures(base, slot, slot, replace(RECIPE, prior_share=0.0), tmp_path)
     assert pictures.finished
     assert pictures.views() == ()
     assert not list(tmp_path.iterdir())
@@ -60,7 +60,7 @@ def test_none_are_made_where_none_are_wanted(base, slot, tmp_path: Path) -> None
 def test_they_are_drawn_where_the_base_is(base, slot, tmp_path: Path) -> None:
     """A branch on the CPU beside linears on a GPU would not compute."""
     elsewhere = replace(base, device=torch.device("meta"))
-    nobody = PriorPictures(elsewhere, slot, RECIPE, tmp_path)._drawing._adapter
+    nobody = PriorPictures(elsewhere, slot, slot, RECIPE, tmp_path)._drawing._adapter
     assert {tensor.device.type for tensor in nobody.tensors.values()} == {"meta"}
 
 

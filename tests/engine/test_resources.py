@@ -25,7 +25,9 @@ def test_a_roomy_tier_draws_with_serving_weights(config: EngineConfig) -> None:
     assert holder is resources.serving
     assert base is resources.serving.base
     less = resources.all.less()
-    assert resources.drawing(less) == (resources.base, resources.slot)
+    base, holder = resources.drawing(less)
+    assert holder is resources.slot
+    assert base.transformer is resources.base.transformer
 
 
 @pytest.mark.parametrize(
