@@ -17,6 +17,9 @@ FORWARDS_A_STEP = 4
 SHARE, MAX_LOOKS = 0.1, 12
 # A published likeness peaks between a quarter and three quarters of a training's steps.
 PATIENCE, LEAST_SHARE = 3, 0.4
+# Of 27 trainings whose look found an earlier state more alike than the last one, photos that nobody had seen
+# said so too for those alone where it found more than this (benchmarks/results/likeness_ablations.md).
+NOISE = 0.06
 # The same seed with a white and with a black backdrop: what the base makes of that, as a difference of luma.
 # A base that makes less of it cannot be held to it; an adapter that keeps less than a third of it has learned
 # the backdrops of the selfies instead of the face. Half was too much to ask beside a base with guidance,
@@ -65,17 +68,25 @@ class Curve:
         return point.likeness - (point.copies > 0 or self.lost_prompt(point))
 
     @property
-    def best(self) -> Point | None:
-        """The best state of the adapter so far; the base itself is none."""
+    def peak(self) -> Point | None:
+        """The most alike so far; the base itself is none."""
         trained = [point for point in self.points if point.step > 0]
         return max(trained, key=self.score, default=None)
 
+    @property
+    def best(self) -> Point | None:
+        """The state of the adapter to keep: the last that is not further below the peak than a look errs."""
+        if self.peak is None:
+            return None
+        least = round(self.score(self.peak) - NOISE, 4)
+        return [point for point in self.points if point.step > 0 and self.score(point) >= least][-1]
+
     def should_stop(self, total_steps: int) -> bool:
         """Whether likeness rose, and has not for some looks. One that never rose gets all its steps."""
-        best = self.best
-        if best is None or best.likeness < SAME_PERSON or self.points[-1].step < LEAST_SHARE * total_steps:
+        peak = self.peak
+        if peak is None or peak.likeness < SAME_PERSON or self.points[-1].step < LEAST_SHARE * total_steps:
             return False
-        return sum(point.step > best.step for point in self.points) >= PATIENCE
+        return sum(point.step > peak.step for point in self.points) >= PATIENCE
 
     def to_json(self) -> list[dict[str, Any]]:
         """For checkpoints and reports."""

@@ -134,14 +134,11 @@ class Training:
         """No more steps: `finished` from now on, also after a crash."""
         self._stopped = True
 
-    def keep_best(self, score: float) -> bool:
-        """Keep a copy of the adapter as it is now if `score` beats the best so far; returns whether."""
-        if self.best is not None and score <= self.best.score:
-            return False
+    def keep_best(self, score: float) -> None:
+        """Keep a copy of the adapter as it is now: its user says that it is the best so far."""
         flat = packed(self.adapter, self._slot).to("cpu")
         info = replace(self._live.info, steps=self.step_index)
         self.best = Best(score, unpacked(info, flat, self._slot))
-        return True
 
     def step(self) -> float:
         """One optimizer step; returns its loss. Raises torch.OutOfMemoryError and TrainingDiverged with

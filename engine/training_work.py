@@ -202,7 +202,7 @@ class TrainingWork(Work):
             self._look = None
             curve = _curve(training).with_point(point)
             training.notes[CURVE] = curve.to_json()
-            if point.step:
+            if curve.best == point:
                 training.keep_best(curve.score(point))
             if curve.should_stop(training.total_steps):
                 training.stop_early()

@@ -1,6 +1,7 @@
 """The curve's decisions: the best, when to stop, what does not count, and what looking may cost."""
 
 import json
+import random
 
 import pytest
 
@@ -18,6 +19,21 @@ def test_the_best_is_the_most_alike_and_never_the_base_itself() -> None:
     assert Curve((Point(0, 0.9),)).best is None
     assert curve(0.1, 0.5, 0.4).best.step == 200
     assert curve(-0.1).best.step == 100
+
+
+def test_a_later_state_is_kept_unless_it_is_worse_by_more_than_a_look_errs() -> None:
+    assert curve(0.1, 0.5, 0.44).best.step == 300
+    assert curve(0.1, 0.5, 0.4399).best.step == 200
+    assert curve(0.5, 0.55, 0.46, 0.5, 0.4).best.step == 400
+    assert curve(0.1, 0.5, 0.44).peak.step == 200
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kept_as_it_comes_it_is_the_same_state_as_in_the_end(seed: int) -> None:
+    """A training keeps one state, and asks at each look."""
+    values = [random.Random(seed).uniform(0.3, 0.6) for _ in range(11)]
+    kept = [n for n in range(1, 12) if curve(*values[:n]).best.step == 100 * n]
+    assert 100 * kept[-1] == curve(*values).best.step
 
 
 def test_a_state_that_copies_or_ignores_its_prompt_comes_last() -> None:

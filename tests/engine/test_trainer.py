@@ -125,7 +125,7 @@ def test_everything_on_and_killed_many_times_all_of_its_state_is_the_same(
     def step(training: Training) -> None:
         loss = training.step()
         training.notes["losses"] = [*training.notes.get("losses", []), loss]
-        if training.step_index % 3 == 0:
+        if training.step_index in (3, 6):
             training.keep_best(-abs(training.step_index - 7))
 
     straight = make(tmp_path / "straight", EVERYTHING, data=data)
@@ -181,10 +181,9 @@ def test_its_best_is_a_copy_and_survives_a_crash(make: Callable, tmp_path: Path)
     training = make(tmp_path)
     assert training.best is None
     run(training, 3)
-    assert training.keep_best(0.25)
+    training.keep_best(0.25)
     then = {name: tensor.clone() for name, tensor in training.adapter.tensors.items()}
     run(training, 2)
-    assert not training.keep_best(0.25)
     training.notes["curve"] = [[3, 0.25], [5, 0.2]]
     training.save()
     again = make(tmp_path)
@@ -194,7 +193,7 @@ def test_its_best_is_a_copy_and_survives_a_crash(make: Callable, tmp_path: Path)
         assert one.notes == {"curve": [[3, 0.25], [5, 0.2]]}
     assert not all(torch.equal(tensor, then[name]) for name, tensor in again.adapter.tensors.items())
     run(again, 1)
-    assert again.keep_best(0.3)
+    again.keep_best(0.3)
     assert again.best.step == 6
 
 
