@@ -50,7 +50,7 @@ class Tier:
 
 
 # From the roomiest down. FLUX.1-dev: 80gb holds transformer and encoders (33 GB), serving weights (17 GB)
-# and a training's activations (6 GB at 512 px, 23 at 1024); 48gb the first and a recomputing training; 24gb
+# and a training's activations (6 GB at 512 px, 23 at 1024); 48gb the first and what activations fit; 24gb
 # 12 GB of weights; 16gb half of those, as 4 bits would take, but with 8 a step is nearly twice as fast and
 # rounds less (benchmarks/results/flux_training.md); 12gb 4 GB.
 TIERS = (
