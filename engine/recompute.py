@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.room import room
 
-# Beside two blocks' activations: what the gradient needs where it is made, and others meanwhile.
+# Beside three blocks' activations: what the gradient needs where it is made, and others meanwhile.
 RESERVE_MIB = 1536
 _MIB = 1 << 20
 

@@ -8,13 +8,12 @@ between, so it is made only where the card keeps room for everything else.
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
-from weakref import WeakSet
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engine.room import room
+from engine.room import room, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +94,10 @@ class Replays:
 class GraphRecorder:
     """`Recorder` by CUDA graphs. All that one records shares its memory: one runs at a time."""
 
-    _all: ClassVar[WeakSet["GraphRecorder"]] = WeakSet()
-
     def __init__(self, device: torch.device, reserve_mib: int = RESERVE_MIB) -> None:
         self._device, self._reserve = device, reserve_mib * _MIB
         self._kept = 0
         self._pool = torch.cuda.graph_pool_handle()
-        self._all.add(self)
 
     def record(self, act: Act) -> Recording | None:
         """See `Recorder`."""
@@ -120,12 +116,17 @@ class GraphRecorder:
         except RuntimeError as error:  # it goes on unrecorded; a GPU that is lost says so at the next call
             log.warning("not_recorded", extra={"needed_mib": kept // _MIB, "problem": str(error)[:200]})
             return None
-        self._kept = kept
+        self._keep(kept)
         return Recording(outputs, graph.replay)
 
     def forget(self) -> None:
         """See `Recorder`. A pool that nobody uses any more must not be used again."""
-        self._pool, self._kept = torch.cuda.graph_pool_handle(), 0
+        self._pool = torch.cuda.graph_pool_handle()
+        self._keep(0)
+
+    def _keep(self, size: int) -> None:
+        self._kept = size
+        set_aside(self, size)
 
     def _memory_of(self, act: Act) -> int:
         """Bytes that it takes at its peak."""
@@ -135,5 +136,5 @@ class GraphRecorder:
         return torch.cuda.max_memory_allocated(self._device) - before
 
     def _room(self) -> int:
-        """Bytes that nobody needs."""
-        return room(self._device) - sum(other._kept for other in self._all if other is not self)
+        """Bytes that nobody else needs: its own pool is used again."""
+        return room(self._device) + self._kept

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from engine.room import room
+from engine.recording import GraphRecorder
+from engine.room import room, set_aside
 
 FREE, WHOLE, TAKEN, HELD = 10_000, 100_000, 20_000, 3_000
 
@@ -26,3 +27,23 @@ def test_it_is_what_is_free_or_held_back_within_what_is_allowed(
     monkeypatch.setattr("torch.cuda.get_per_process_memory_fraction", allowed)
     assert room(device) == left
     assert asked == [3 if device.index is None else 1]
+
+
+def test_what_recorded_passes_hold_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allocator counts it as held back for anybody."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (FREE, WHOLE))
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: TAKEN)
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: TAKEN + HELD)
+    monkeypatch.setattr("torch.cuda.get_per_process_memory_fraction", lambda _: 1.0)
+    monkeypatch.setattr("torch.cuda.graph_pool_handle", lambda: (0, 1))
+    device = torch.device("cuda", 0)
+    one, other = GraphRecorder(device), GraphRecorder(device)
+    one._keep(1_000)
+    other._keep(500)
+    assert room(device) == FREE + HELD - 1_500
+    assert one._room() == FREE + HELD - 500, "its own is used again"
+    set_aside(other, 700)
+    one.forget()
+    assert room(device) == FREE + HELD - 700
+    del other
+    assert room(device) == FREE + HELD
