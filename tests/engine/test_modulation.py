@@ -1,16 +1,25 @@
 """What modulates lean blocks is what the field's own blocks make, however many passes ahead."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from engine.config import EngineConfig
-from engine.lora import AdapterSlot
+from engine.dataset import Dataset
+from engine.generator import Drawing, Frame, Shot
+from engine.lora import AdapterInfo, AdapterSlot
 from engine.merging import Serving
 from engine.models import Base, load_base
+from engine.trainer import AHEAD, Training
 from tests.engine.again import Again
 from tests.engine.test_lora import adapter
+from tests.engine.test_trainer import RECIPE, dataset, run, same
+
+__all__ = ["dataset"]
 
 SIGMAS = torch.tensor([0.9, 0.5, 0.2])
 
@@ -48,6 +57,50 @@ def test_passes_that_are_known_ahead_are_the_same(base: Base, lean) -> None:
         for mine, theirs in zip(made[name], made["theirs"], strict=True):
             assert torch.allclose(mine, theirs, atol=1e-5)
     assert not torch.allclose(made["ahead"][0], made["ahead"][1], atol=1e-3)
+
+
+def test_each_step_and_each_picture_of_a_batch_has_its_own(base: Base, slot: AdapterSlot, lean) -> None:
+    """One batch of two prompts."""
+    frame = Frame(64, 64, num_steps=5, guidance=2.0)
+    shots = {0: Shot("photo of sks person", (1,)), 1: Shot("a house", (2,)), 2: Shot("a house", (3,))}
+    assert frame.batch_size >= len(shots)
+    made = []
+    for asked, holder in ((base, slot), lean):
+        pictures = dict[int, np.ndarray]()
+        drawing = Drawing(asked, holder, adapter(base, slot, seed=1), frame, shots, pictures.__setitem__)
+        while not drawing.finished:
+            drawing.step()
+        made.append([pictures[index].astype(int) for index in shots])
+    assert all(int(np.abs(mine - theirs).max()) <= 1 for mine, theirs in zip(*made, strict=True))
+
+
+@pytest.fixture
+def train(dataset: Dataset, accelerator: Accelerator, tmp_path: Path) -> Callable[..., Training]:
+    def training(asked: tuple[Base, AdapterSlot], name: str) -> Training:
+        info = AdapterInfo("a", "p", asked[0].folder.revision, RECIPE.rank)
+        return Training(*asked, dataset, RECIPE, info, tmp_path / name, 7, accelerator)
+
+    return training
+
+
+def test_each_draw_of_a_training_has_its_own(base: Base, slot: AdapterSlot, lean, train: Callable) -> None:
+    assert RECIPE.steps > AHEAD, "several steps' are made at once, and that more than once"
+    theirs, mine = run(train((base, slot), "theirs")), run(train(lean, "mine"))
+    assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(lean, train: Callable) -> None:
+    """Steps that are made at once are others then."""
+    straight = train(lean, "straight")
+    losses = run(straight)
+    for stop in (1, 5, 9):
+        first = train(lean, f"at-{stop}")
+        begun = run(first, stop)
+        first.save()
+        second = train(lean, f"at-{stop}")
+        assert second.resumed
+        assert begun + run(second) == losses
+        assert same(second, straight)
 
 
 def test_blocks_that_make_their_own_are_given_none(base: Base) -> None:
