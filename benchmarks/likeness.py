@@ -19,6 +19,7 @@ Short run: --most-people 2 --steps 20 --styles linkedin
 import argparse
 import datetime
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -137,13 +138,15 @@ class Studio:
         first: list[float | None] = []
         best: list[float | None] = []
         standard = Standard(person_embedding(person.facts.values()))
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut short
+            folder.mkdir()
         for style, prompt in enumerate(self._prompts):
             seen, pictures = self._draw(prompt, adapter)
             delivered = choose(seen, DELIVERED, standard).chosen
             first += [_exam(seen[index], person) for index in range(min(DELIVERED, len(seen)))]
             best += [_exam(seen[index], person) for index in delivered]
             if folder is not None:
-                folder.mkdir(exist_ok=True)
                 for index in delivered:
                     Image.fromarray(pictures[index]).save(folder / f"{style}-{index}.png")
         return first, best

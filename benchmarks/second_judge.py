@@ -11,6 +11,7 @@ other people's. All are photos that the product never saw. Prints a table.
 """
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation_people import EvaluationPerson, load_people
 from benchmarks.likeness import PICTURES, ROOT
+from benchmarks.likeness_report import DEFAULT
 from engine.config import EngineConfig
 from engine.faces import FaceModels
 from engine.pictures import Pixels, read_picture
@@ -79,7 +81,19 @@ def row(name: str, columns: Sequence[Sequence[float]]) -> str:
     return f"| {name} | {len(columns[1])} | {' | '.join(shown)} |"
 
 
-def measured(judge: Judge, people: Sequence[EvaluationPerson], folders: Sequence[Path]) -> Iterator[str]:
+def delivered(name: str, presets: Sequence[str], folders: Sequence[Path]) -> list[Path]:
+    """Pictures of a person's finished trainings with all defaults."""
+    paths: list[Path] = []
+    for outcome in sorted(path for folder in folders for path in folder.glob("*.json")):
+        of = json.loads(outcome.read_text())
+        if (of["person"], of["variant"]) == (name, DEFAULT) and of["preset"] in presets:
+            paths += sorted((outcome.with_suffix("") / PICTURES).glob("*.png"))
+    return paths
+
+
+def measured(
+    judge: Judge, people: Sequence[EvaluationPerson], presets: Sequence[str], folders: Sequence[Path]
+) -> Iterator[str]:
     """The table, a row at a time."""
     photos = {each.name: judge.all(map(Path, each.exam_photos)) for each in people}
     kinds = ("own photos", "delivered", "strangers")
@@ -87,7 +101,7 @@ def measured(judge: Judge, people: Sequence[EvaluationPerson], folders: Sequence
     yield f"| person | pictures | {' | '.join(titles)} |\n|---|---|{'---|' * 2 * len(kinds)}"
     sums: tuple[list[float], ...] = ([], [], [])
     for name, own in photos.items():
-        paths = [path for each in folders for path in sorted(each.glob(f"{name}-*/{PICTURES}/*.png"))]
+        paths = delivered(name, presets, folders)
         columns = (
             [distance(one, [each for each in own if each is not one]) for one in own],
             [distance(each, own) for each in judge.all(paths)],
@@ -107,10 +121,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--people", type=Path, required=True)
+    parser.add_argument("--presets", nargs="+", default=["balanced"])
     parser.add_argument("--pictures", type=Path, nargs="+", default=[ROOT / "data" / "likeness-benchmark"])
     options = parser.parse_args()
     people = load_people(options.people, options.pictures[0] / "photos", [], 1000)
-    for line in measured(Judge(), people, options.pictures):
+    for line in measured(Judge(), people, options.presets, options.pictures):
         print(line, flush=True)
 
 
