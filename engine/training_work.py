@@ -233,8 +233,7 @@ class TrainingWork(Work):
 
     def _report(self, training: Training, steps: int) -> dict[str, object]:
         """What is told of the training: numbers for the operator, a band and advice for the person."""
-        curve = _curve(training)
-        likeness = band(curve.score(curve.best), self._reference.real_to_real) if curve.best else ""
+        likeness = band(training.best.score, self._reference.real_to_real) if training.best else ""
         known = [selfie.facts for selfie in self._selfies if selfie.facts is not None]
         return {
             "likeness": likeness,
@@ -248,7 +247,7 @@ class TrainingWork(Work):
                 "steps_done": training.step_index,
                 "real_to_real": round(self._reference.real_to_real, 4),
                 "best_step": steps,
-                CURVE: curve.to_json(),
+                CURVE: _curve(training).to_json(),
             },
         }
 
