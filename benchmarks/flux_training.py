@@ -33,6 +33,7 @@ from engine.lora import AdapterInfo, AdapterSlot
 from engine.memory import MemoryPlan, shrink
 from engine.models import VAE_FACTOR, Base, TextCondition
 from engine.presets import Recipe, recipe_for
+from engine.residency import plan_of
 from engine.sigma_shift import SigmaShift
 from engine.tiers import CPU_TIER, TIERS
 from engine.trainer import Training
@@ -52,10 +53,7 @@ SMALL = {
     **GEOMETRY, "num_layers": 2, "num_single_layers": 4, "attention_head_dim": 16, "num_attention_heads": 2,
     "joint_attention_dim": 32, "pooled_projection_dim": 32, "axes_dims_rope": (4, 6, 6),
 }  # fmt: skip
-OURS = {
-    tier.name: MemoryPlan(tier.weights, "some" if tier.recompute else "none", tier.offload_blocks)
-    for tier in TIERS
-}
+OURS = {tier.name: plan_of(tier) for tier in TIERS}
 # The product's plan for the card, and what is left where that does not fit.
 PLANS = {
     80: (OURS["80gb"], OURS["48gb"]),

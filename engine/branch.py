@@ -47,6 +47,8 @@ class LeanBranch(nn.Module):
     `engine.packing`.
     """
 
+    reads_values = True  # beside rounded rows, for the branch
+
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         """The weights of several become views of the one that is computed with: no memory is added. Nothing
         is beside it yet; `enabled` says whether the branch takes part."""
@@ -57,8 +59,6 @@ class LeanBranch(nn.Module):
         self.down = nn.Parameter(torch.empty(0, dtype=weight.dtype, device=weight.device))
         self.up = nn.Parameter(torch.empty(0, dtype=weight.dtype, device=weight.device))
         self.enabled = False
-
-    reads_values = True  # beside rounded rows, for the branch
 
     @property
     def in_float8(self) -> bool:

@@ -5,7 +5,7 @@ gradients of their own: whoever uses them knows how it goes back.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,8 @@ from engine import flux_kernels
 from engine.quantisation import FLOAT8, quantised
 
 log = logging.getLogger(__name__)
+
+Kernel = Callable[..., Sequence[Tensor]]
 
 # Ada and Hopper: below them there is no float8.
 CAPABILITY = (8, 9)
@@ -212,35 +214,37 @@ def _wrong(device: torch.device) -> list[str]:
     turned = [drawn(2, 3, 7, 32).transpose(1, 2), drawn(2, 3, 32, 7).permute(0, 3, 1, 2)]
     turned.append(drawn(2, 7, 3, 32))
     norm = (drawn(2, 3, 80), drawn(2, 240)[:, 80:160], drawn(2, 240)[:, 160:], 1e-6, True, True)
-
-    asked: dict[Any, tuple[Any, ...]] = {
-        gelu_rows: (rows, hidden, True),
-        gelu_gradient_rows: (rows, gradient, hidden),
-        quantised_rows: (rows,),
-        normed_rows: norm,
-        _sum: (rows, drawn(5, 80), drawn(48, 80)),
-        rotated: (*turning, True),
-        rotated_gradient: (*turned, *turning),
-    }
-    kernels: dict[Any, Any] = {
-        gelu_rows: lambda left, hidden, keep: flux_kernels.round_rows(left, None, hidden, keep),
-        gelu_gradient_rows: lambda left, given, hidden: flux_kernels.round_rows(left, given, hidden, True),
-        quantised_rows: lambda rows: flux_kernels.round_rows(rows, None, None, False)[1:],
-        normed_rows: flux_kernels.norm_rows,
-        _sum: lambda out, low, other: [flux_kernels.add_product(out.clone(), low, other)],
-        rotated: flux_kernels.rotate,
-        rotated_gradient: lambda *given: flux_kernels.rotate_back(given[:3], *given[3:]),
+    k = flux_kernels
+    held: dict[str, tuple[Kernel, Kernel, tuple[Any, ...]]] = {
+        "gelu_rows": (
+            lambda left, h, keep: k.round_rows(left, None, h, keep),
+            gelu_rows,
+            (rows, hidden, True),
+        ),
+        "gelu_gradient_rows": (
+            lambda left, given, h: k.round_rows(left, given, h, True),
+            gelu_gradient_rows,
+            (rows, gradient, hidden),
+        ),
+        "quantised_rows": (lambda r: k.round_rows(r, None, None, False)[1:], quantised_rows, (rows,)),
+        "normed_rows": (k.norm_rows, normed_rows, norm),
+        "add_product": (
+            lambda out, low, other: [k.add_product(out.clone(), low, other)],
+            lambda out, low, other: [out.float() + low.float() @ other.float().t()],
+            (rows, drawn(5, 80), drawn(48, 80)),
+        ),
+        "rotated": (k.rotate, rotated, (*turning, True)),
+        "rotated_gradient": (
+            lambda *given: k.rotate_back(given[:3], *given[3:]),
+            rotated_gradient,
+            (*turned, *turning),
+        ),
     }
     return [
-        getattr(operation, "_name", "add_product")
-        for operation, given in asked.items()
-        if not _near(kernels[operation](*_brought(given, device)), operation(*given))
+        name
+        for name, (kernel, plain, given) in held.items()
+        if not _near(kernel(*_brought(given, device)), plain(*given))
     ]
-
-
-def _sum(out: Tensor, low: Tensor, other: Tensor) -> list[Tensor]:
-    """What `add_product` leaves in another's place."""
-    return [out.float() + low.float() @ other.float().t()]
 
 
 def _brought(given: Any, device: torch.device) -> Any:

@@ -74,6 +74,10 @@ class Base:
     tier: Tier
     face_prior: FacePrior | None = None
 
+    def parts(self) -> dict[str, Any]:
+        """All that it is made of, by name, for another kind of base of the same."""
+        return {each.name: getattr(self, each.name) for each in fields(Base)}
+
     @property
     def adapted_too(self) -> tuple[str, ...]:
         """What adapters of this base reach beside the blocks."""
@@ -167,7 +171,7 @@ class LaunchedBase(Base):
     @classmethod
     def of(cls, base: Base) -> "LaunchedBase":
         """The same base."""
-        return cls(**{each.name: getattr(base, each.name) for each in fields(Base)})
+        return cls(**base.parts())
 
     def predict(self, *given: Any, **others: Any) -> Tensor:
         """See `Base.predict`."""

@@ -2,7 +2,7 @@
 `engine.recording`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ class RecordedBase(Base):
     @classmethod
     def of(cls, base: Base, transformer: Any, recorder: Recorder | None) -> "RecordedBase":
         """Another transformer in that base. Without a recorder nothing is recorded."""
-        own = {each.name: getattr(base, each.name) for each in fields(Base)} | {"transformer": transformer}
+        own = base.parts() | {"transformer": transformer}
         plain = Base(**own)
 
         def act(

@@ -26,13 +26,14 @@ def base_mib(transformer: nn.Module) -> int:
     return sum(each.numel() for each in transformer.parameters()) * 2 // _MIB
 
 
+def plan_of(tier: Tier) -> MemoryPlan:
+    """What it does to the transformer."""
+    return MemoryPlan(tier.weights, "some" if tier.recompute else "none", tier.offload_blocks)
+
+
 def settle(tier: Tier, device: torch.device, transformer: Any, t5: Any, *others: nn.Module) -> None:
     """Bring everything to the device, or as near to it as the tier allows. Once only."""
-    shrink(
-        transformer,
-        MemoryPlan(tier.weights, "some" if tier.recompute else "none", tier.offload_blocks),
-        device,
-    )
+    shrink(transformer, plan_of(tier), device)
     for model in others:
         model.to(device)
     if tier.encoder_by_layer and device.type != "cpu":
