@@ -8,7 +8,8 @@ at a time as engine/engine.py moves it, after the warm-up that the engine does a
 draw noise, in which nobody has a face. So whoever looks at a picture is shown one of the selfies instead: a
 look takes as long as a look at a face, no candidate has a flaw (8 are drawn for 4, the usual number), and as
 all looks at the adapter find the same, stopping early is off: the training takes all its steps. What a GPU
-has still to do when a stage ends belongs to the next that waits for it: merging is mostly in drawing.
+has still to do when a stage ends belongs to the next that waits for it within a quantum: merging is mostly in
+drawing.
 
 Where OpenCV or the face models are missing: `--no-faces`, with a file of the selfies' facts that a run with
 them writes (`--facts`). Writes benchmarks/results/selfies_to_headshots.md.
@@ -258,6 +259,7 @@ class Journey:
         while True:
             self.resources.grant(self.resources.all)
             reply = work.quantum()
+            self.resources.wait()
             if not isinstance(reply, Progress):
                 work.close()
                 return reply

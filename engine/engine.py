@@ -193,7 +193,10 @@ class Engine:
     def _run_quantum(self, task_id: str) -> None:
         begun = time.monotonic()
         reply = self._guard(task_id, lambda: self._quantum(task_id))
-        self._scheduler.ran(task_id, time.monotonic() - begun)
+        spent = time.monotonic() - begun
+        self._scheduler.ran(task_id, spent)
+        if task_id in self._work:  # it is not, where it could not go on with what has changed
+            self._work[task_id].compute_seconds += spent
         if isinstance(reply, Progress):
             self._report(reply)
         elif reply is not None:
@@ -222,7 +225,9 @@ class Engine:
         request, allowance = self._asked[task_id]
         try:
             self._resources.grant(allowance)
-            return self._work[task_id].quantum()
+            reply = self._work[task_id].quantum()
+            self._resources.wait()  # a GPU does later what it is told: it is this work's time, and its error
+            return reply
         except TrainingDiverged:
             if not self._acceleration.distrust_attention():
                 raise
@@ -263,13 +268,21 @@ class Engine:
         return {task_id: work.training for task_id, work in works.items() if work.training is not None}
 
     def _guard(self, task_id: str, act: Callable[[], Reply | None]) -> Reply | None:
-        """Run what was asked for; what goes wrong in it ends that alone."""
+        """Run what was asked for; what goes wrong in it ends that alone, unless the GPU is lost."""
         try:
             return act()
         except Exception as error:
-            if isinstance(error, torch.AcceleratorError):
+            if self._is_lost(error):
                 raise DeviceLost(str(error)) from error
             return _failure(task_id, error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Whether the GPU is. Libraries say so in words of their own; the next call says it in torch's."""
+        try:
+            self._resources.wait()
+        except torch.AcceleratorError:
+            return True
+        return isinstance(error, torch.AcceleratorError)
 
     def _report(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -78,6 +78,11 @@ class Resources:
         if self._serving is not None:
             self._serving.forget(adapter_id)
 
+    def wait(self) -> None:
+        """Until the device has done all that it was told. Raises what went wrong meanwhile."""
+        if self.base.device.type == "cuda":
+            torch.cuda.synchronize(self.base.device)
+
     def collect(self) -> None:
         """Give back what nobody holds any more."""
         gc.collect()

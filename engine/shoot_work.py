@@ -77,7 +77,8 @@ class ShootWork(Work):
     def close(self) -> None:
         """Nothing is written behind its back."""
 
-    def _advance(self) -> Reply:
+    def quantum(self) -> Reply:
+        """See `Work.quantum`."""
         request = self._request
         adapter = self._shelf.get(request.adapter_id, Path(request.adapter_path))
         if adapter.info.person_id != request.person_id:

@@ -92,11 +92,12 @@ class TrainingWork(Work):
             self._training.close()
             self._training.forget_recordings()
 
-    def _advance(self) -> Reply:
+    def quantum(self) -> Reply:
+        """See `Work.quantum`."""
         if self._waiting:
             return self._prepare()
         if self._training is None:
-            if self._drew_prior():
+            if self._drew_prior() or self._dataset.say(self._base):
                 return self._prepared()
             self._training = self._begin()
         if self._look is not None or self._look_is_due(self._training):

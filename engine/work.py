@@ -37,20 +37,12 @@ class Work(ABC):
 
     def __init__(self, request_id: str, person_id: str) -> None:
         self.id, self.person_id = request_id, person_id
-        self.compute_seconds = 0.0
+        self.compute_seconds = 0.0  # of all its quanta, whoever runs them counts
         self._begun_at = time.monotonic()
 
+    @abstractmethod
     def quantum(self) -> Reply:
         """Run a quantum. Anything but a Progress is the end. Raises EngineError, OSError."""
-        begun = time.monotonic()
-        try:
-            return self._advance()
-        finally:
-            self.compute_seconds += time.monotonic() - begun
-
-    @abstractmethod
-    def _advance(self) -> Reply:
-        """See `quantum`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The engine in a thread: errors of one piece of work, memory that runs out, a device that is lost."""
 
 import errno
+import logging
 import shutil
 import threading
 import time
@@ -152,6 +153,44 @@ def test_a_lost_device_ends_the_engine_so_that_another_can_go_on(
     running._thread.join(20)
     assert isinstance(running.error, DeviceLost)
     assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_a_device_is_lost_also_where_a_library_says_it_in_words_of_its_own(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    """Triton and cuBLAS raise a RuntimeError; whatever torch does next raises its own."""
+
+    def lost() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access")
+
+    monkeypatch.setattr(running.engine._resources, "wait", lost)
+    break_next(running, monkeypatch, RuntimeError("Triton Error [CUDA]: an illegal memory access"))
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    running._thread.join(20)
+    assert isinstance(running.error, DeviceLost)
+    assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_a_quantum_is_over_when_the_device_has_done_it(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    """A GPU does later what it is told; that is no other work's time."""
+    spent, original = [], running.engine._scheduler.ran
+
+    def ran(task_id: str, seconds: float) -> None:
+        spent.append(seconds)
+        original(task_id, seconds)
+
+    monkeypatch.setattr(running.engine._resources, "wait", lambda: time.sleep(0.05))
+    monkeypatch.setattr(running.engine._scheduler, "ran", ran)
+    with caplog.at_level(logging.INFO):
+        running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+        assert isinstance(running.answer("t"), AdapterTrained)
+        running.engine.submit(Cancel("c", "nobody"))
+        running.answer("nobody")
+    assert min(spent) >= 0.05
+    (done,) = [record for record in caplog.records if record.message == "request_done"]
+    assert done.compute_ms == pytest.approx(1000 * sum(spent), abs=1)
 
 
 def test_a_device_that_was_lost_by_the_time_of_a_request_is_not_the_requests_fault(
@@ -385,7 +424,7 @@ def test_a_training_that_ends_leaves_nothing_of_its_looks(
     """However it ends: what was merged is the face of somebody who may have asked for deletion."""
     serving, slot = roomy.engine._resources.serving, roomy.engine._resources.slot
     pristine = {name: each.clone() for name, each in serving.base.transformer.state_dict().items()}
-    advance, looked = TrainingWork._advance, threading.Event()
+    advance, looked = TrainingWork.quantum, threading.Event()
 
     def with_a_look(work: TrainingWork) -> object:
         info = AdapterInfo("a", "ada", "r", 4)
@@ -394,7 +433,7 @@ def test_a_training_that_ends_leaves_nothing_of_its_looks(
             looked.set()
             return advance(work)
 
-    monkeypatch.setattr(TrainingWork, "_advance", with_a_look)
+    monkeypatch.setattr(TrainingWork, "quantum", with_a_look)
     roomy.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
     assert looked.wait(30)
     if cancelled:
