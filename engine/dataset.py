@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from engine.base_folder import BaseSettings
 from engine.captions import caption, describe_selfie, glasses_vary, plain_caption
 from engine.crops import Crop, Framing, cut_crop, plan_crops
 from engine.demo_base.attributes import Attributes
@@ -107,21 +108,28 @@ class Dataset:
             attributes = describe_selfie(picture, selfie.facts, self.mesh)
         self.photos[selfie.key] = Photo(views, attributes)
 
-    def say(self, base: Base) -> None:
-        """Caption all photos, now that it is known what varies between them, and encode the captions."""
-        self.plain = plain_caption(base.settings)
+    def say(self, base: Base) -> bool:
+        """Encode one caption more; whether there was one. Where the encoder comes layer by layer, each takes
+        a second. The first time all photos get theirs: it is known now what varies between them."""
+        if not self.plain:
+            self._write_captions(base.settings)
+        said = {view.caption for photo in self.photos.values() for view in photo.views}
+        said |= {view.caption for view in self.prior}
+        unsaid = {self.plain, *said} - self.texts.keys()
+        if unsaid:
+            self.texts[min(unsaid)] = base.encode_text(min(unsaid))
+        return bool(unsaid)
+
+    def _write_captions(self, settings: BaseSettings) -> None:
+        self.plain = plain_caption(settings)
         known = [photo.attributes for photo in self.photos.values() if photo.attributes is not None]
         glasses = glasses_vary(known)
         for key, photo in self.photos.items():
             views = tuple(
-                replace(view, caption=caption(base.settings, photo.attributes, view.framing, glasses))
+                replace(view, caption=caption(settings, photo.attributes, view.framing, glasses))
                 for view in photo.views
             )
             self.photos[key] = replace(photo, views=views)
-        said = {view.caption for photo in self.photos.values() for view in photo.views}
-        said |= {view.caption for view in self.prior}
-        for text in sorted({self.plain, *said} - self.texts.keys()):
-            self.texts[text] = base.encode_text(text)
 
 
 def _view(picture: Pixels, crop: Crop, selfie: Selfie, base: Base, mask_floor: float) -> View:

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ HUB_NAMES = {"flux1-dev": "black-forest-labs/FLUX.1-dev"}
 HUB_FILES = ["model_index.json", SETTINGS_FILE, "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model"]
 CLIP_TOKENS = 77
 VAE_FACTOR = 8
+KNOWN_TEXTS = 64
 
 # Small enough that training and a shoot on the random base are a matter of seconds on any CPU.
 TINY_SETTINGS = {
@@ -58,6 +60,24 @@ class TextCondition:
     pooled: Tensor
 
 
+class KnownTexts:
+    """The last prompts that were encoded, in the host's memory (4 MB each of FLUX.1-dev's): looks and the
+    rounds of a shoot ask for the same again."""
+
+    def __init__(self) -> None:
+        self._known = OrderedDict[str, TextCondition]()
+
+    def get(self, prompt: str, encode: Callable[[str], TextCondition]) -> TextCondition:
+        """What `encode` makes of it, on the CPU."""
+        if prompt not in self._known:
+            made = encode(prompt)
+            self._known[prompt] = TextCondition(made.tokens.cpu(), made.pooled.cpu())
+        self._known.move_to_end(prompt)
+        if len(self._known) > KNOWN_TEXTS:
+            self._known.popitem(last=False)
+        return self._known[prompt]
+
+
 @dataclass(frozen=True)
 class Base:
     """A loaded base, frozen, on one device. `transformer` alone is ever changed: adapters are attached."""
@@ -73,6 +93,7 @@ class Base:
     dtype: torch.dtype
     tier: Tier
     face_prior: FacePrior | None = None
+    known_texts: KnownTexts = field(default_factory=KnownTexts, compare=False)
 
     def parts(self) -> dict[str, Any]:
         """All that it is made of, by name, for another kind of base of the same."""
@@ -98,9 +119,13 @@ class Base:
         """T5's sequence length, the same in training and in generation: 512 for FLUX.1-dev."""
         return int(self.t5_tokenizer.model_max_length)
 
-    @torch.no_grad()
     def encode_text(self, prompt: str) -> TextCondition:
         """T5 padded to `text_tokens` without a mask, as FLUX was trained, and CLIP's pooled output."""
+        known = self.known_texts.get(prompt, self._encoded)
+        return TextCondition(known.tokens.to(self.device), known.pooled.to(self.device))
+
+    @torch.no_grad()
+    def _encoded(self, prompt: str) -> TextCondition:
         t5_ids = _token_ids(self.t5_tokenizer, prompt, self.text_tokens).to(self.device)
         clip_ids = _token_ids(self.clip_tokenizer, prompt, CLIP_TOKENS).to(self.device)
         tokens = self.t5(t5_ids, output_hidden_states=False)[0][0]

@@ -121,6 +121,7 @@ class TrainingWork(Work):
             work_dir = Path(self._request.work_dir)
             self._prior = PriorPictures(*self._looking, self._slot, self._recipe, work_dir)
         if self._prior.finished:
+            self._dataset.prior = self._dataset.prior or self._prior.views()
             return False
         self._prior.step()
         return True
@@ -140,9 +141,6 @@ class TrainingWork(Work):
     def _begin(self) -> Training:
         if len(self._dataset.photos) < MIN_SELFIES:
             raise NotEnoughSelfies(len(self._dataset.photos), MIN_SELFIES)
-        if self._prior is not None:
-            self._dataset.prior = self._prior.views()
-        self._dataset.say(self._base)
         request, held_out = self._request, {selfie.key for selfie in self._dataset.held_out}
         self._reference = Reference(
             held_out=tuple(s.facts.identity for s in self._selfies if s.facts and s.key in held_out),

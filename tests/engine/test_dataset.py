@@ -22,11 +22,17 @@ OUTDOORS = Attributes(
 )  # fmt: skip
 
 
-def prepared(base, paths: list[str], recipe: Recipe = RECIPE) -> Dataset:
+def added(base, paths: list[str], recipe: Recipe = RECIPE) -> Dataset:
     dataset = Dataset()
     for path in paths:
         dataset.add(Selfie.of(path, {}), base, recipe)
-    dataset.say(base)
+    return dataset
+
+
+def prepared(base, paths: list[str], recipe: Recipe = RECIPE) -> Dataset:
+    dataset = added(base, paths, recipe)
+    while dataset.say(base):
+        pass
     return dataset
 
 
@@ -66,10 +72,12 @@ def test_anything_else_is_another_dataset(base, coloured_photos: Callable) -> No
 
 
 def test_a_photo_is_called_by_what_varies_and_not_by_the_face(base, coloured_photos: Callable) -> None:
-    dataset = prepared(base, coloured_photos((220, 30, 30), 2, "red"))
+    dataset = added(base, coloured_photos((220, 30, 30), 2, "red"))
     key, other = dataset.keys
     dataset.photos[key] = replace(dataset.photos[key], attributes=OUTDOORS)
-    dataset.say(base)
+    assert [dataset.say(base), len(dataset.texts)] == [True, 1], "one at a time: each may take a second"
+    assert [dataset.say(base), len(dataset.texts)] == [True, 2]
+    assert [dataset.say(base), len(dataset.texts)] == [False, 2]
     said = dataset.photos[key].views[0].caption
     assert said == "photo of sks person, wearing a blue casual top, outdoor background, smiling"
     assert dataset.photos[other].views[0].caption == dataset.plain

@@ -108,7 +108,8 @@ def dataset(base, coloured_photos: Callable) -> Dataset:
     data = Dataset()
     for path in coloured_photos((220, 40, 40), 5):
         data.add(Selfie.of(path, {}), base, RECIPE)
-    data.say(base)
+    while data.say(base):
+        pass
     for number, (key, photo) in enumerate(data.photos.items()):
         text = f"photo of sks person, number {number}"
         data.texts[text] = base.encode_text(text)

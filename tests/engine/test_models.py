@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from engine.__main__ import _build
 from engine.base_folder import SETTINGS_FILE
 from engine.config import EngineConfig
 from engine.errors import BaseUnusable
-from engine.models import load_base
+from engine.models import KnownTexts, TextCondition, load_base
 
 
 def config(base: str, cache_dir: Path, device: str = "cpu") -> EngineConfig:
@@ -104,6 +105,24 @@ def test_text_is_encoded_as_the_pipeline_does_it(base) -> None:
     assert text.tokens.shape[0] == base.text_tokens == base.t5_tokenizer.model_max_length
     assert torch.allclose(text.tokens, tokens[0], atol=1e-5)
     assert torch.allclose(text.pooled, pooled[0], atol=1e-5)
+
+
+def test_a_prompt_is_encoded_once_and_the_memory_of_it_is_bounded(base, monkeypatch) -> None:
+    monkeypatch.setattr("engine.models.KNOWN_TEXTS", 2)
+    known, encoded = KnownTexts(), list[str]()
+
+    def encode(prompt: str) -> TextCondition:
+        encoded.append(prompt)
+        return base._encoded(prompt)
+
+    first = known.get("a", encode)
+    for prompt in ("b", "a", "c"):
+        known.get(prompt, encode)
+    assert known.get("a", encode) is first
+    assert encoded == ["a", "b", "c"], "it was asked for again, so another is forgotten"
+    known.get("b", encode)
+    assert encoded == ["a", "b", "c", "b"]
+    assert replace(base, **base.parts()).known_texts is base.known_texts, "whatever draws shares it"
 
 
 def test_latents_are_shifted_scaled_and_packed(base) -> None:

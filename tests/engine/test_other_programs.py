@@ -31,7 +31,8 @@ def file(base, slot, coloured_photos: Callable, accelerator, tmp_path: Path) -> 
     data = Dataset()
     for path in coloured_photos((220, 40, 40), 3):
         data.add(Selfie.of(path, {}), base, RECIPE)
-    data.say(base)
+    while data.say(base):
+        pass
     info = AdapterInfo("a", "p", base.folder.revision, RECIPE.rank)
     training = Training(base, slot, data, RECIPE, info, tmp_path, 7, accelerator)
     while not training.finished:
