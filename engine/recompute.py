@@ -24,9 +24,6 @@ class Memory(Protocol):
     def taken(self) -> int:
         """Bytes that are in use."""
 
-    def recording(self) -> bool:
-        """Whether what is done now is recorded and done again."""
-
 
 class GpuMemory:
     """`Memory` of a GPU."""
@@ -43,10 +40,6 @@ class GpuMemory:
         taken: int = torch.cuda.memory_allocated(self._device)
         return taken
 
-    def recording(self) -> bool:
-        """See `Memory`."""
-        return torch.cuda.is_current_stream_capturing()
-
 
 def again(function: Callable[..., Any], *given: Any) -> Any:
     """function(*given), made again for the gradient. FLUX draws nothing at random in its blocks, so no random
@@ -59,7 +52,6 @@ class KeptWhileThereIsRoom:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._kept: dict[Hashable, bool] = {}  # by block and shape, as it was last
         self._sizes: dict[Hashable, int] = {}  # most that a block kept, by shape
 
     def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
@@ -68,10 +60,7 @@ class KeptWhileThereIsRoom:
         if not isinstance(block, nn.Module):
             return function(*given)
         shape = (given[0].shape, given[1].shape)
-        if not self._memory.recording():
-            needed = 3 * self._sizes.get(shape, 0) + RESERVE_MIB * _MIB
-            self._kept[block, shape] = self._memory.room() > needed
-        if not self._kept.get((block, shape), False):
+        if self._memory.room() <= 3 * self._sizes.get(shape, 0) + RESERVE_MIB * _MIB:
             return again(function, *given)
         before = self._memory.taken()
         made = function(*given)

@@ -55,14 +55,13 @@ class Replays:
         """act(key, *inputs) must depend on nothing but key, inputs, and tensors that stay where they are.
         Without a recorder every call runs as it is."""
         self._act, self._device, self._recorder = act, device, recorder
-        self._gave_up = False
-        self._seen = set[Hashable]()
+        self._seen, self._gave_up = set[Hashable](), set[Hashable]()
         self._recorded: dict[Hashable, tuple[Outputs, Recording]] = {}
 
     def __call__(self, key: Hashable, *inputs: Tensor) -> Outputs:
         """What `act` gives, until the next call. key: everything that is no tensor, and the tensors' shapes.
         Inputs are brought to the device."""
-        wanted = key in self._seen and key not in self._recorded and not self._gave_up
+        wanted = key in self._seen - self._gave_up and key not in self._recorded
         if self._recorder is not None and wanted:
             self._record(self._recorder, key, inputs)
         if key not in self._recorded:
@@ -78,7 +77,7 @@ class Replays:
     def forget(self) -> None:
         """Give the memory back; what is asked again is recorded again."""
         self._recorded.clear()
-        self._gave_up = False
+        self._gave_up.clear()
         if self._recorder is not None:
             self._recorder.forget()
 
@@ -86,7 +85,7 @@ class Replays:
         fixed = tuple(each.to(self._device, copy=True) for each in inputs)
         recording = recorder.record(lambda: self._act(key, *fixed))
         if recording is None:
-            self._gave_up = True
+            self._gave_up.add(key)
         else:
             self._recorded[key] = fixed, recording
 
@@ -101,7 +100,10 @@ class GraphRecorder:
 
     def record(self, act: Act) -> Recording | None:
         """See `Recorder`."""
-        kept = max(self._kept, self._memory_of(act))
+        try:
+            kept = max(self._kept, self._memory_of(act))
+        except torch.OutOfMemoryError:  # measuring keeps what is made beside what was made before
+            return None
         if self._room() - kept < self._reserve:
             log.info("not_recorded", extra={"needed_mib": kept // _MIB, "room_mib": self._room() // _MIB})
             return None

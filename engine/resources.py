@@ -37,8 +37,9 @@ class Resources:
         )  # fmt: skip
         self._recompute = _recompute(Allowance.of(tier))
         self.float8 = _float8(base, config)
-        # Packed weights and blocks that come from the host are not where they were at the next pass.
-        whole = tier.weights == "bf16" and not tier.offload_blocks
+        # Packed weights and blocks that come from the host are not where they were at the next pass; and what
+        # is recorded keeps its memory, which a tier with little of it has better use for.
+        whole = tier.weights == "bf16" and not tier.offload_blocks and not tier.recompute
         self._records = base.device.type == "cuda" and whole and config.cuda_graphs == "auto"
         self._serving = self._serve(config)
         if self.float8.training:

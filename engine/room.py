@@ -14,11 +14,14 @@ def set_aside(owner: object, size: int) -> None:
 
 
 def room(device: torch.device) -> int:
-    """Bytes that a process may still have: free on the card, or held back by its allocator for anybody and
-    not set aside; no more than it is allowed of the card."""
+    """Bytes that a process may still have: free on the card, as far as it is allowed, or held back by its
+    allocator for anybody, whole and not set aside."""
     free, whole = torch.cuda.mem_get_info(device)
     place = torch.cuda.current_device() if device.index is None else device.index
-    taken: int = torch.cuda.memory_allocated(device)
-    held: int = torch.cuda.memory_reserved(device) - taken
-    allowed = int(torch.cuda.get_per_process_memory_fraction(place) * whole) - taken
-    return min(free + held, allowed) - sum(_set_aside.values())
+    known = torch.cuda.memory_stats(device)
+    reserved, taken, parted = (
+        int(known.get(f"{kind}_bytes.all.current", 0)) for kind in ("reserved", "allocated", "inactive_split")
+    )
+    allowed = int(torch.cuda.get_per_process_memory_fraction(place) * whole) - reserved
+    # What lies between others' tensors is room for small ones alone. Pools may be among it.
+    return min(free, allowed) + reserved - taken - max(parted, sum(_set_aside.values()))

@@ -23,7 +23,6 @@ class FewGigabytes:
     """A card that says how much it has; each block takes some of it."""
 
     gib: float
-    recorded: bool = False
     used: int = 0
     asked: list[int] = field(default_factory=list)
 
@@ -33,9 +32,6 @@ class FewGigabytes:
 
     def taken(self) -> int:
         return self.used
-
-    def recording(self) -> bool:
-        return self.recorded
 
 
 def watched(base: Base, memory: FewGigabytes) -> Counter[int]:
@@ -67,21 +63,6 @@ def test_as_many_blocks_are_kept_as_there_is_room_for(
     total = len(passes)
     assert list(passes.values()) == [1] * min(kept, total) + [2] * (total - min(kept, total))
     assert all(torch.equal(mine, exact) for mine, exact in zip(made, wanted, strict=True))
-
-
-def test_what_is_recorded_is_decided_as_it_was_before(fresh: Callable[[], Base]) -> None:
-    base = fresh()
-    slot = AdapterSlot(base.transformer)
-    memory = FewGigabytes(100, recorded=True)
-    passes = watched(base, memory)
-    gradients(base, slot)
-    assert set(passes.values()) == {2}  # nothing is known yet
-    memory.recorded = False
-    gradients(base, slot)
-    assert set(passes.values()) == {3}
-    memory.recorded, memory.gib = True, 0.0
-    gradients(base, slot)
-    assert set(passes.values()) == {4}
 
 
 def test_without_gradients_nothing_is_decided(fresh: Callable[[], Base]) -> None:

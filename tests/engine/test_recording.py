@@ -75,6 +75,17 @@ def test_who_gave_up_for_want_of_room_tries_again_once_all_is_forgotten() -> Non
     assert recorder.recorded == 1
 
 
+def test_what_finds_no_room_keeps_nothing_else_from_being_recorded() -> None:
+    recorder = Again(most=0)
+    replays = Replays(Twice(), CPU, recorder)
+    for _ in range(2):
+        ask(replays, "too large", 1.0)
+    recorder.most = 1
+    for _ in range(2):
+        ask(replays, "small", 1.0)
+    assert recorder.recorded == 1
+
+
 def test_inputs_belong_to_whoever_asks() -> None:
     replays = Replays(Twice(), CPU, Again())
     mine = torch.ones(2)
