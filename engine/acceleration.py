@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from engine.attention import Attention, choose, on_gpu, relative_error
+from engine.config import PRESETS
 from engine.crops import bucket
-from engine.generator import Frame
+from engine.generator import BATCH_PICTURES, Frame
 from engine.lean_blocks import compile_blocks
 from engine.lora import Adapter, AdapterInfo
-from engine.merging import Holder
+from engine.merging import Holder, Serving
 from engine.models import VAE_FACTOR, Base
-from engine.presets import Recipe
+from engine.presets import Recipe, recipe_for
 from engine.resources import Resources
 from engine.validation import PROMPTS, SEEDS
 
@@ -37,6 +38,8 @@ WARM_UP = AdapterInfo("warm-up", "nobody", "", 1)
 # The first call compiles; where passes are recorded, the second is, and the third is replayed. cuDNN's
 # gradients once were right at the first call and wrong at the second.
 WARM_CALLS = 3
+# A batch's step takes no longer: whoever else waits for the GPU waits for it.
+BATCH_SECONDS = 0.4
 # Relative, of an adapter's gradient in the warm-up: .007 in bfloat16 and .02 in float8 are usual.
 GRADIENT_ERROR = 0.06
 
@@ -204,23 +207,54 @@ class Acceleration:
         resources, settings = self._resources, self._resources.base.settings
         drawing, holder = resources.drawing(resources.all)
         picture, look = settings.picture_px, settings.resolution_px
+        for rank in self._ranks():  # adapters of before another preset was chosen
+            self._asked(drawing, holder, self._adapter(resources.base.dtype, rank), picture, 1)
         merged = training.to(resources.base.device, resources.base.dtype)
-        for _ in range(WARM_CALLS):
-            _ask(drawing, holder, merged, picture, picture, _batch_size(picture), settings.guidance)
-        batch = min(_batch_size(look), len(PROMPTS) * len(SEEDS))
+        self._settle_batches(drawing, holder, merged, picture)
         looked = training if holder is resources.slot else merged
+        for size in set(_frame(look).batches(len(PROMPTS) * len(SEEDS), holder.batch_tokens)):
+            self._asked(drawing, holder, looked, look, size)
+
+    def _settle_batches(self, drawing: Base, holder: Holder, adapter: Adapter, side_px: int) -> None:
+        """Warm each size of batch, and let serving weights draw as many together as take no longer than may
+        be waited for: twice as many take twice as long at most."""
+        size, seconds, tokens = 1, 0.0, _frame(side_px).tokens
+        while size <= BATCH_PICTURES:
+            longer = size > 1 and size * tokens > holder.batch_tokens
+            if longer and (not isinstance(holder, Serving) or 2 * seconds > BATCH_SECONDS):
+                return
+            try:
+                seconds = self._asked(drawing, holder, adapter, side_px, size)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                return
+            if isinstance(holder, Serving):
+                holder.batch_tokens = max(holder.batch_tokens, size * tokens)
+            size *= 2
+
+    def _asked(self, drawing: Base, holder: Holder, adapter: Adapter, side_px: int, size: int) -> float:
+        """Seconds of the last of some calls for so many pictures."""
         for _ in range(WARM_CALLS):
-            _ask(drawing, holder, looked, look, look, batch, settings.guidance)
+            begun = time.monotonic()
+            _ask(drawing, holder, adapter, side_px, side_px, size, self._resources.base.settings.guidance)
+            self._resources.wait()
+        return time.monotonic() - begun
+
+    def _ranks(self) -> set[int]:
+        """Of adapters that there may be, beside the recipe's own."""
+        settings = self._resources.base.settings
+        return {recipe_for(preset, settings).rank for preset in PRESETS} - {self._recipe.rank}
 
     def _training_shapes(self) -> list[tuple[int, int]]:
-        """The squares, and one that is none: from two on, the number of tokens is left open."""
+        """The squares, and one of each size that is none: from two on, the number of tokens is left open."""
         sides = self._recipe.resolutions_px
-        squares = [(side, side) for side in sides]
-        oblong = bucket(1.5, sides[0], self._recipe.max_aspect)
-        return [*squares, *([oblong] if oblong not in squares else [])]
+        oblongs = [bucket(1.5, side, self._recipe.max_aspect) for side in sides]
+        return list(dict.fromkeys([*((side, side) for side in sides), *oblongs]))
 
-    def _adapter(self, dtype: torch.dtype) -> Adapter:
-        info = AdapterInfo(WARM_UP.adapter_id, WARM_UP.person_id, "", self._recipe.rank)
+    def _adapter(self, dtype: torch.dtype, rank: int = 0) -> Adapter:
+        """rank: the recipe's if none is given."""
+        info = AdapterInfo(WARM_UP.adapter_id, WARM_UP.person_id, "", rank or self._recipe.rank)
         generator = torch.Generator().manual_seed(0)
         fresh = self._resources.slot.fresh(info, generator)
         for name, tensor in fresh.tensors.items():
@@ -257,8 +291,8 @@ def _error(made: Tensor, wanted: Tensor | None) -> float:
     return relative_error(made, wanted)
 
 
-def _batch_size(side_px: int) -> int:
-    return Frame(side_px, side_px, 1, 1.0).batch_size
+def _frame(side_px: int) -> Frame:
+    return Frame(side_px, side_px, 1, 1.0)
 
 
 def _graphs() -> int:

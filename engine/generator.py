@@ -17,8 +17,7 @@ from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base, TextCondition
 from engine.pictures import Pixels
 
-# At 1024 px a batch gains 4-6 % at most and makes the quantum longer; small pictures gain.
-MAX_BATCH_TOKENS = 1024
+BATCH_PICTURES = 8
 # How much of a picture's noise is its own where it shall resemble another: the composition stays, the
 # expression and the details change.
 OWN_NOISE = 0.4
@@ -40,10 +39,13 @@ class Frame:
         """Packed tokens of one picture."""
         return (self.height_px // (flow.PATCH * VAE_FACTOR)) * (self.width_px // (flow.PATCH * VAE_FACTOR))
 
-    @property
-    def batch_size(self) -> int:
-        """How many are drawn together."""
-        return max(1, MAX_BATCH_TOKENS // self.tokens)
+    def batches(self, count: int, most_tokens: int) -> list[int]:
+        """How many of so many are drawn together each time. Powers of two: each size is compiled, and those
+        are few."""
+        most, sizes = min(BATCH_PICTURES, max(1, most_tokens // self.tokens)), list[int]()
+        while count > sum(sizes):
+            sizes.append(1 << (min(most, count - sum(sizes)).bit_length() - 1))
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Shot:
 
 @dataclass
 class _Batch:
-    """Pictures under way: their latents after `done` denoising steps. modulation: of each step, if any."""
+    """Pictures under way: their latents after `done` denoising steps. Those that were taken are in it no
+    more. modulation: of each step, if any."""
 
     indexes: list[int]
     latents: Tensor
@@ -68,7 +71,8 @@ class _Batch:
 
 
 class Drawing:
-    """The pictures of some shots, in batches. `take` gets each one's index and pixels, in order."""
+    """The pictures of some shots, in batches as large as the holder allows. `take` gets each one's index and
+    pixels, in order."""
 
     def __init__(
         self,
@@ -94,24 +98,31 @@ class Drawing:
 
     @property
     def steps_left(self) -> int:
-        """Quanta until all are drawn: a batch's denoising steps, and one for decoding."""
-        done = self._batch.done if self._batch else 0
-        return steps(self._frame, len(self._left)) - done
+        """Quanta until all are drawn: each batch's denoising steps, and each picture's decoding."""
+        under_way = self._batch
+        waiting = len(self._left) - (len(under_way.indexes) if under_way else 0)
+        left = steps(self._frame, waiting, self._slot.batch_tokens)
+        return left + (self._frame.num_steps - under_way.done + len(under_way.indexes) if under_way else 0)
 
     @torch.no_grad()
     def step(self) -> None:
-        """One denoising step of the current batch, or its decoding. Raises OutOfMemoryError, and what `take`
-        raises: then the batch is decoded again at the next call."""
+        """One denoising step of the current batch, or one of its pictures decoded. Raises OutOfMemoryError,
+        and what `take` raises: then the picture is decoded again at the next call."""
         if self._batch is None:
-            self._batch = self._start(self._left[: self._frame.batch_size])
+            size = self._frame.batches(len(self._left), self._slot.batch_tokens)[0]
+            self._batch = self._start(self._left[:size])
         if self._batch.done < self._frame.num_steps:
             self._denoise(self._batch)
-            return
-        pictures = self._base.decode_latents(self._batch.latents, self._frame.height_px, self._frame.width_px)
-        for index, picture in zip(self._batch.indexes, pictures, strict=True):
-            self._take(index, to_pixels(picture))
-        self._left = [index for index in self._left if index not in self._batch.indexes]
-        self._batch = None
+        else:
+            self._decode(self._batch)
+
+    def _decode(self, batch: _Batch) -> None:
+        (picture,) = self._base.decode_latents(batch.latents[:1], self._frame.height_px, self._frame.width_px)
+        self._take(batch.indexes[0], to_pixels(picture))
+        self._left.remove(batch.indexes.pop(0))
+        batch.latents = batch.latents[1:]
+        if not batch.indexes:
+            self._batch = None
 
     def _start(self, indexes: Sequence[int]) -> _Batch:
         channels = self._base.transformer.config.in_channels
@@ -146,9 +157,9 @@ class Drawing:
         return self._texts[prompt]
 
 
-def steps(frame: Frame, count: int) -> int:
+def steps(frame: Frame, count: int, most_tokens: int) -> int:
     """Quanta for so many pictures."""
-    return -(-count // frame.batch_size) * (frame.num_steps + 1)
+    return len(frame.batches(count, most_tokens)) * frame.num_steps + count
 
 
 def noise_of(seeds: Sequence[int], tokens: int, channels: int) -> Tensor:

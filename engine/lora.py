@@ -38,6 +38,9 @@ TARGETS = rf"(transformer_blocks|single_transformer_blocks)\.\d+\.({'|'.join(TAR
     ".net.", r"\.net\."
 )
 
+# Of pictures that are drawn together, where nobody says otherwise: more make the quantum longer.
+BATCH_TOKENS = 1024
+
 
 @dataclass(frozen=True)
 class AdapterInfo:
@@ -87,6 +90,8 @@ class Adapter:
 
 class AdapterSlot:
     """The base's LoRA branches. Not for several threads."""
+
+    batch_tokens = BATCH_TOKENS
 
     def __init__(self, transformer: Any, also: Sequence[str] = (), lean: bool = False) -> None:
         """Attach empty branches to a frozen transformer: beside `TARGETS`, and beside the linears of these

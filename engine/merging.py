@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from engine.branch import joined_bias
 from engine.float8 import Float8Linear, fits
 from engine.lean_blocks import fusions
-from engine.lora import Adapter, AdapterSlot, remove_module
+from engine.lora import BATCH_TOKENS, Adapter, AdapterSlot, remove_module
 from engine.models import Base
 from engine.recorded_base import RecordedBase
 from engine.recording import Recorder
@@ -43,7 +43,10 @@ ALIGN_BYTES = 16
 
 
 class Holder(Protocol):
-    """What can hold an adapter while a base is asked."""
+    """What can hold an adapter while a base is asked. batch_tokens: most of the tokens of pictures that it is
+    asked for together."""
+
+    batch_tokens: int
 
     def holding(self, adapter: Adapter) -> AbstractContextManager[None]:
         """The base with this adapter and no other, until the end of the context."""
@@ -82,6 +85,7 @@ class Serving:
         self._held: Adapter | None = None
         self.released = False
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext  # while it is asked
+        self.batch_tokens = BATCH_TOKENS
         self.base = RecordedBase.of(base, twin, recorder)
         self.merges = 0
         self._restore()

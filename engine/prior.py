@@ -7,6 +7,8 @@ arXiv 2208.12242) with lambda = share / (1 - share).
 
 import hashlib
 import shutil
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -53,7 +55,8 @@ class PriorPictures:
         self._captions = [captions[index % len(captions)] for index in range(count)]
         frame = Frame(self._side, self._side, settings.num_inference_steps, settings.guidance)
         missing = {
-            index: Shot(self._captions[index], (SEED + index,)) for index in self._missing(frame.batch_size)
+            index: Shot(self._captions[index], (SEED + index,))
+            for index in self._missing(frame.batches(count, holder.batch_tokens))
         }
         # A fresh adapter changes nothing: this is the base itself.
         info = AdapterInfo("", "", base.folder.revision, rank=1)
@@ -74,16 +77,14 @@ class PriorPictures:
         """Encoded as a person's photos are, once finished. Raises OSError."""
         return tuple(self._view(index) for index in range(len(self._captions)))
 
-    def _missing(self, batch_size: int) -> list[int]:
+    def _missing(self, sizes: Sequence[int]) -> list[int]:
         """By whole batches: the last bit of a picture may depend on those that are drawn with it."""
-        indexes = range(len(self._captions))
-        batches = [indexes[first : first + batch_size] for first in indexes[::batch_size]]
-        return [
-            index
-            for batch in batches
-            if not all(self._path(each).is_file() for each in batch)
-            for index in batch
-        ]
+        indexes, missing = iter(range(len(self._captions))), list[int]()
+        for size in sizes:
+            batch = list(islice(indexes, size))
+            if not all(self._path(each).is_file() for each in batch):
+                missing += batch
+        return missing
 
     def _view(self, index: int) -> View:
         pixels = read_picture(self._path(index))

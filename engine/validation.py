@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.base_folder import BaseSettings
 from engine.curve import Point, interval
-from engine.generator import Drawing, Frame, Shot, steps
+from engine.generator import Drawing, Frame, Shot
 from engine.inspection import Inspection, Inspector
 from engine.likeness import Reference
 from engine.lora import Adapter
@@ -61,11 +61,6 @@ class ValidationPlan:
     def next_after(self, step: int, total_steps: int) -> int:
         """The step of the next look."""
         return min((step // self.every + 1) * self.every, total_steps)
-
-    @property
-    def quanta(self) -> int:
-        """Of one look."""
-        return steps(self.frame, len(self.shots))
 
 
 class Validation:

@@ -35,10 +35,8 @@ def test_every_stage_is_in_the_table(journey: Journey) -> None:
     assert figures.training.calls[STEPS] == 3
     assert set(figures.training.seconds) == {*FIRST_STAGES, STEPS, LOOKS, SAVING, module.REST}
     assert list(figures.shoots) == [8, 4]
-    assert [stages.calls["drawing"] for stages in figures.shoots.values()] == [
-        5,
-        5,
-    ]  # four steps and one to decode
+    # A batch of four steps, and each picture decoded.
+    assert [stages.calls["drawing"] for stages in figures.shoots.values()] == [4 + 8, 4 + 4]
     assert [stages.calls[module.INSPECTING] for stages in figures.shoots.values()] == [8, 4]
     assert [stages.calls[module.MARKING] for stages in figures.shoots.values()] == [4, 4]
     assert all(stages.calls["loading the adapter"] == 1 for stages in figures.shoots.values())

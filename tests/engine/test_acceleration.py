@@ -10,6 +10,7 @@ import torch
 
 from engine.acceleration import Acceleration, keep_artifacts
 from engine.attention import Attention
+from engine.base_folder import BaseSettings
 from engine.config import EngineConfig
 from engine.models import load_base
 from engine.presets import recipe_for
@@ -127,23 +128,28 @@ def batch_of(count: int, base) -> torch.Tensor:
     return base.predict(latents, torch.full((count,), 0.5), [text] * count, 8, 8, 1.0)
 
 
-SHOOT, LOOK = 64, 4  # pictures at once
+SHOOTS, LOOK = (8, 4, 2, 1), 4  # pictures at once
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_after_the_warm_up_no_person_no_bucket_and_no_look_compiles(resources: Resources, recipe) -> None:
+def test_after_the_warm_up_no_person_no_batch_no_bucket_and_no_look_compiles(
+    resources: Resources, recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base, slot = resources.base, resources.slot
     people = [adapter(base, slot, seed, recipe.rank, f"p{seed}") for seed in (1, 2, 3)]
     with slot.holding(people[0]):
         plain = batch_of(LOOK, base)
     wanted = gradients(resources, people[1])
     accelerated = Acceleration(resources, recipe, "on")
+    monkeypatch.setattr(accelerated, "_ranks", lambda: {recipe.rank + 2})
     accelerated.start(backend="eager")
     serving = resources.serving
-    for person in (*people, *people):
+    before = adapter(base, slot, 4, recipe.rank + 2, "before another preset was chosen")
+    for person in (*people, before, *people):
         with serving.holding(person):
-            batch_of(SHOOT, serving.base)
+            for count in SHOOTS:
+                batch_of(count, serving.base)
     with serving.holding(people[0]):
         assert torch.allclose(batch_of(LOOK, serving.base), plain, atol=1e-4)
     made = gradients(resources, people[1])
@@ -153,6 +159,43 @@ def test_after_the_warm_up_no_person_no_bucket_and_no_look_compiles(resources: R
     assert accelerated.recompiles == 0
     gradients(resources, adapter(base, slot, 9, recipe.rank + 1))
     assert accelerated.recompiles > 0, "the count can count"
+
+
+@pytest.mark.parametrize(
+    ("seconds_each", "full_at", "asked", "settled"),
+    [
+        (0.084, 99, [1, 2, 4], 4),  # 8 would take .67 s
+        (0.3, 99, [1], 1),
+        (0.01, 99, [1, 2, 4, 8], 8),
+        (0.01, 4, [1, 2, 4], 2),  # no room for four
+    ],
+)
+def test_as_many_are_drawn_together_as_may_be_waited_for(
+    resources: Resources, recipe, monkeypatch, seconds_each: float, full_at: int, asked: list, settled: int
+) -> None:
+    accelerated, sizes, serving = Acceleration(resources, recipe), [], resources.serving
+    tokens = (resources.base.settings.picture_px // 16) ** 2
+
+    def ask(*given: object) -> float:
+        sizes.append(given[4])
+        if given[4] >= full_at:
+            raise torch.OutOfMemoryError
+        return given[4] * seconds_each
+
+    monkeypatch.setattr(accelerated, "_asked", ask)
+    for holder, most, wanted in ((serving, settled, asked), (resources.slot, 1, [1])):
+        sizes.clear()
+        holder.batch_tokens = tokens
+        accelerated._settle_batches(resources.base, holder, None, resources.base.settings.picture_px)
+        assert (sizes, holder.batch_tokens) == (wanted, most * tokens)
+
+
+def test_adapters_of_all_presets_are_expected(resources: Resources) -> None:
+    large = BaseSettings()  # with no rank of its own
+    folder = replace(resources.base.folder, settings=large)
+    resources.base = replace(resources.base, folder=folder)
+    assert Acceleration(resources, recipe_for("balanced", large))._ranks() == {32}
+    assert Acceleration(resources, recipe_for("best", large))._ranks() == {16}
 
 
 def test_without_room_for_a_plain_gradient_it_need_only_be_a_number(

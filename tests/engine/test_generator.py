@@ -54,40 +54,53 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another(draw: Cal
     assert apart(first[0], draw({0: Shot("a house", SHOTS[0].seeds)})[0]) > 0
 
 
-def test_a_picture_does_not_depend_on_its_neighbours(draw: Callable, monkeypatch) -> None:
+def test_a_picture_does_not_depend_on_its_neighbours(slot, draw: Callable, monkeypatch) -> None:
     together = draw(SHOTS)
-    monkeypatch.setattr(generator, "MAX_BATCH_TOKENS", 1)
+    monkeypatch.setattr(slot, "batch_tokens", 1)
     alone = draw({2: SHOTS[2], 0: SHOTS[0]})
     assert list(alone) == [2, 0]
     assert max(apart(together[index], alone[index]) for index in alone) <= 1
 
 
 def test_it_stops_between_any_two_steps(base, slot, adapter: Adapter, monkeypatch) -> None:
-    monkeypatch.setattr(generator, "MAX_BATCH_TOKENS", 3 * FRAME.tokens)
+    monkeypatch.setattr(slot, "batch_tokens", 3 * FRAME.tokens)
     drawing = Drawing(base, slot, adapter, FRAME, SHOTS, lambda index, pixels: None)
     lefts = []
     while not drawing.finished:
         lefts.append(drawing.steps_left)
         drawing.step()
-    assert lefts == list(range(steps(FRAME, 4), 0, -1))
-    assert steps(FRAME, 4) == 2 * (3 + 1), "two batches, three steps and a decoding each"
+    assert lefts == list(range(steps(FRAME, 4, slot.batch_tokens), 0, -1))
+    assert steps(FRAME, 4, slot.batch_tokens) == 2 * 3 + 4, "two batches of three steps, and four decodings"
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"),
+    [
+        (0, 4, []), (1, 4, [1]), (3, 4, [2, 1]), (7, 4, [4, 2, 1]), (8, 4, [4, 4]), (5, 3, [2, 2, 1]),
+        (2, 0, [1, 1]), (20, 100, [8, 8, 4]),
+    ],
+)  # fmt: skip
+def test_batches_have_sizes_that_are_few(count: int, most: int, sizes: list[int]) -> None:
+    assert FRAME.batches(count, most * FRAME.tokens) == sizes
 
 
 def test_what_could_not_be_taken_is_offered_again(base, slot, adapter: Adapter) -> None:
-    full, taken = [OSError(28, "No space left on device")], []
+    full, taken = [OSError(28, "No space left on device")], list[int]()
 
     def take(index: int, pixels: np.ndarray) -> None:
         if full:
             raise full.pop()
         taken.append(index)
 
-    drawing = Drawing(base, slot, adapter, FRAME, {5: SHOTS[0]}, take)
+    drawing = Drawing(base, slot, adapter, FRAME, {5: SHOTS[0], 6: SHOTS[1]}, take)
     with pytest.raises(OSError, match="No space"):
         while True:
             drawing.step()
     assert not drawing.finished
     drawing.step()
-    assert taken == [5]
+    drawing.step()
+    assert drawing.finished
+    assert taken == [5, 6]
 
 
 def test_noise_near_a_picture_resembles_it_and_keeps_its_spread() -> None:

@@ -20,6 +20,7 @@ from engine.lora import read_info
 from engine.merging import Serving
 from engine.messages import AdapterTrained, Progress, TrainAdapter
 from engine.presets import recipe_for
+from engine.prior import CAPTIONS
 from engine.selfies import split_selfies, usable_selfies
 from engine.trainer import CHECKPOINT_FILE
 from engine.training_work import CURVE, TrainingWork, trained
@@ -192,13 +193,13 @@ def test_a_weak_likeness_comes_with_advice_and_a_strong_one_without(train: Calla
 def test_a_look_is_cut_into_quanta_and_never_runs_backwards(train: Callable, selfies) -> None:
     photos, known = selfies
     work = train(photos, (0.0,) * 7, known)
-    run(work, quanta=6)  # preparing
-    at_the_start = [reply.step for reply in run(work, quanta=5)]
-    assert at_the_start == [0] * 5, "four denoising steps and the decoding of the first look"
+    run(work, quanta=6 + 2)  # preparing, and the captions
+    at_the_start = [reply.step for reply in run(work, quanta=4 + 4)]
+    assert at_the_start == [0] * 8, "four denoising steps and the decodings of the first look"
     replies = run(work)[:-1]
     fractions = [reply.fraction for reply in replies]
     assert fractions == sorted(fractions)
-    assert [reply.step for reply in replies].count(EVERY) == 1 + 5
+    assert [reply.step for reply in replies].count(EVERY) == 1 + 8
 
 
 def test_serving_weights_show_the_adapter_as_it_is_at_each_look(
@@ -240,21 +241,23 @@ def test_a_training_that_was_killed_gives_the_same_adapter_and_the_same_curve(
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_file(one).items())
 
 
-@pytest.mark.parametrize("killed_after", [9, 11, 14, 30])
+@pytest.mark.parametrize("killed_after", [6, 10, 14, 18, 40])
 def test_pictures_of_anybody_are_drawn_first_and_gone_at_the_end(
     train: Callable, coloured_photos: Callable, tmp_path: Path, killed_after: int
 ) -> None:
-    """Four photos, then two batches of four denoising steps and a decoding each, then the steps."""
+    """Four photos, then two batches of four denoising steps, each picture decoded, then the captions, of the
+    person and of anybody, then the steps."""
     photos = coloured_photos((200, 60, 60), 4)
     plain = run(train(photos, out="plain"))[-1]
-    whole = run(train(photos, out="whole", prior_share=0.5, prior_count=65))
+    whole = run(train(photos, out="whole", prior_share=0.5, prior_count=9))
     stages = [(reply.stage, reply.step) for reply in whole[:-1]]
-    assert stages[4:14] == [("preparing", 4)] * 10
-    assert stages[14][0] == "training"
-    first = train(photos, out="cut", prior_share=0.5, prior_count=65)
+    prepared = 4 + 4 + 8 + 4 + 1 + len(CAPTIONS) + 1
+    assert stages[4:prepared] == [("preparing", 4)] * (prepared - 4)
+    assert stages[prepared][0] == "training"
+    first = train(photos, out="cut", prior_share=0.5, prior_count=9)
     run(first, quanta=killed_after)
     first.checkpoint()
-    run(train(photos, out="cut", prior_share=0.5, prior_count=65))
+    run(train(photos, out="cut", prior_share=0.5, prior_count=9))
     tensors = {name: load_file(tmp_path / f"{name}.safetensors") for name in ("plain", "whole", "cut")}
     assert all(torch.equal(tensors["cut"][name], tensor) for name, tensor in tensors["whole"].items())
     assert not all(torch.equal(tensors["plain"][name], tensor) for name, tensor in tensors["whole"].items())
@@ -299,13 +302,13 @@ def test_a_training_goes_on_while_its_checkpoint_is_written(
     photos = coloured_photos((200, 60, 60), 3)
     run(train(photos, out="whole"))
     first = train(photos, save_seconds=0.0)
-    run(first, quanta=3 + 6)
+    run(first, quanta=3 + 1 + 6)
     assert first.training.saving
     assert not (tmp_path / "a-work").exists()
     slow_disk.set()
     first.close()
     second = train(photos, save_seconds=0.0)
-    run(second, quanta=3)
+    run(second, quanta=3 + 1)
     steps = [reply.step for reply in run(second)[:-1]]
     assert steps[0] == 2, "the step after the first one, at whose end the state was taken"
     one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "a"))
