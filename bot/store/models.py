@@ -140,7 +140,8 @@ class OpinionRow(SQLModel, table=True):
 class JobRow(SQLModel, table=True):
     """A piece of work for the engine. The row is the job; arq only says that there may be one.
 
-    `attempt` fences: a worker that lost its lease cannot finish a job that another has taken since.
+    `attempt` fences: a worker that lost its lease cannot finish a job that another has taken since. Whether a
+    job is given up goes by what became of it since an attempt last came further than any before.
     """
 
     __tablename__ = "job"
@@ -155,7 +156,9 @@ class JobRow(SQLModel, table=True):
     heartbeat_at: float = 0.0
     woken_at: float = 0.0
     cancel_requested: bool = False
-    failures: int = 0  # how often it went wrong without anybody's wish; a killed worker does not count
+    furthest: float = 0.0  # the largest fraction that was ever told of it
+    furthest_attempt: int = 0  # the one that came so far
+    failures: int = 0  # since then, and without anybody's wish; a killed worker does not count
     worker: str = ""  # who runs it, see `bot.queueing.me`
     reason: str = ""
     created_at: float

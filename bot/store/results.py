@@ -92,7 +92,9 @@ def waits(session: Session, *, id: str, now: float) -> None:
 
 def progressed(session: Session, *, claim: Claim, event: TrainingProgressed, now: float) -> None:
     """Tell how far a training is."""
-    if work.held(session, claim) is not None:
+    job = work.held(session, claim)
+    if job is not None:
+        work.note_progress(session, row=job, fraction=event.fraction)
         subject = event.adapter_id
         people.report_progress(session, person_id=claim.person_id, subject_id=subject, event=event, now=now)
 

@@ -14,6 +14,7 @@ from bot.jobs import PAYLOADS, CheckSelfie, MakeHeadshots, TrainAdapter, job_id
 from bot.store.database import lock
 from bot.store.models import JobRow
 
+# Both since the job last came further than ever.
 ATTEMPTS_MAX = 30  # restarts of workers spend them too, so they are many
 FAILURES_MAX = {"check": 3, "shoot": 5, "train": 10}  # an engine's death counts for all that it had in hand
 
@@ -27,6 +28,7 @@ class Claim:
     person_id: str
     payload: CheckSelfie | TrainAdapter | MakeHeadshots
     attempt: int
+    furthest_attempt: int
     created_at: float
 
     @property
@@ -41,8 +43,8 @@ class Claim:
 
     @property
     def exhausted(self) -> bool:
-        """It was begun so often that it seems to end every worker that touches it."""
-        return self.attempt > ATTEMPTS_MAX
+        """It was begun in vain so often that it seems to end every worker that touches it."""
+        return self.attempt - self.furthest_attempt > ATTEMPTS_MAX
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,16 @@ def held(session: Session, claim: Claim) -> JobRow | None:
     return row
 
 
+def note_progress(session: Session, *, row: JobRow, fraction: float) -> None:
+    """How far a job is that is held. Once it is further than ever, what went wrong before counts no more.
+
+    An attempt that goes on from a checkpoint is behind the one before it at first: that is no progress.
+    """
+    if fraction > row.furthest:
+        row.furthest, row.furthest_attempt, row.failures = fraction, row.attempt, 0
+        session.add(row)
+
+
 def is_over(session: Session, *, claim: Claim) -> bool:
     """Whether nobody will ever go on with this job: it ended, or it was deleted."""
     row = session.get(JobRow, claim.id)
@@ -214,7 +226,7 @@ def _name(id: str, created_at: float) -> str:
 
 def _claim(row: JobRow) -> Claim:
     payload = PAYLOADS.validate_python(row.payload)
-    return Claim(row.id, row.kind, row.person_id, payload, row.attempt, row.created_at)
+    return Claim(row.id, row.kind, row.person_id, payload, row.attempt, row.furthest_attempt, row.created_at)
 
 
 def _free(row: JobRow, silent_since: float) -> bool:

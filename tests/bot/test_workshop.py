@@ -9,10 +9,10 @@ from sqlmodel import Session
 
 from bot import jobs, workshop
 from bot.config import QueueSettings
-from bot.conversation.types import Person, State, TrainingProgressed
+from bot.conversation.types import Person, State, TrainingFailed, TrainingFinished, TrainingProgressed
 from bot.errors import BlobMissing, ServiceUnavailable
 from bot.jobs import unpack_event
-from bot.store import people, work
+from bot.store import people, results, work
 from bot.store.database import Database
 from bot.store.models import AdapterRow, InboxRow, JobRow
 from bot.store.work import ATTEMPTS_MAX, Claim
@@ -141,6 +141,61 @@ async def test_a_job_that_ended_every_worker_is_not_begun_again(database: Databa
     await database.run(wear_out)
     _, job = await do(database, raising(AssertionError("it must not be begun")))
     assert job.state == "failed"
+
+
+async def tell_and_see(database: Database, claim: Claim, tell: Tell, fraction: float) -> None:
+    """Returns once the workshop has written it down."""
+    event = TrainingProgressed("a1", "training", fraction, eta_seconds=float(claim.attempt))
+    tell(event)
+    while await events(database) != [event]:
+        await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workshop, "BEAT_SECONDS", 0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", [True, False])
+async def test_a_training_that_gets_on_may_be_interrupted_any_number_of_times(
+    failure: bool, database: Database, quick: None
+) -> None:
+    finished = TrainingFinished("a1", 60.0, "good")
+
+    async def act(claim: Claim, tell: Tell) -> bool:
+        await tell_and_see(database, claim, tell, (claim.attempt - 1) / 200)  # the checkpoint is behind
+        await tell_and_see(database, claim, tell, (claim.attempt + 1) / 200)
+        if claim.attempt <= 100:
+            raise TryAgain("engine_gone", failure=failure)
+        stored = {"blob": "b", "base": "b", "event": finished, "facts": {}}
+        return await database.run(lambda session: results.trained(session, claim=claim, now=2.0, **stored))
+
+    for _ in range(101):
+        _, job = await do(database, act)
+    assert (job.state, job.attempt) == ("done", 101)
+    assert await events(database) == [finished]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fractions", [(0.0,), (0.3,), (0.3, 0.1, 0.2, 0.3)])
+@pytest.mark.parametrize("failure", [True, False])
+async def test_a_training_that_gets_no_further_is_given_up(
+    fractions: tuple[float, ...], failure: bool, database: Database, quick: None
+) -> None:
+    """Also where it falls back and comes as far again."""
+    begun: list[int] = []
+
+    async def act(claim: Claim, tell: Tell) -> bool:
+        await tell_and_see(database, claim, tell, fractions[len(begun) % len(fractions)])
+        begun.append(claim.attempt)
+        raise TryAgain("engine_failed", failure=failure)
+
+    for _ in range(ATTEMPTS_MAX + 10):
+        _, job = await do(database, act)
+    most = work.FAILURES_MAX["train"] if failure else ATTEMPTS_MAX + (max(fractions) > 0)
+    assert (job.state, begun) == ("failed", list(range(1, most + 1)))
+    assert await events(database) == [TrainingFailed("a1", "engine_failed")]
 
 
 async def test_progress_is_told_and_only_the_newest(database: Database) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import Session, SQLModel, func, select
 
 from bot.errors import OperatorError, ServiceUnavailable
-from bot.store.database import Database, lock
+from bot.store import work
+from bot.store.database import MIGRATIONS, Database, lock
 from bot.store.models import ConsentRow, DoomedRow
 from tests.bot.store.databases import KINDS, empty_url, migrated
 
@@ -203,7 +206,7 @@ def test_processes_that_start_together_migrate_once(kind: str, tmp_path: Path) -
         assert [process.exitcode for process in processes] == [0] * 4
         database = Database(url)
         database.migrate()  # again: nothing to do
-        assert asyncio.run(_versions(database)) == ["0003"]
+        assert asyncio.run(_versions(database)) == ["0004"]
         database.close()
 
 
@@ -213,6 +216,31 @@ async def _versions(database: Database) -> list[str]:
             session.connection().execute(text("SELECT version_num FROM alembic_version")).scalars()
         )
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_of_an_earlier_release_goes_on(kind: str, tmp_path: Path) -> None:
+    columns = {
+        "id": "train:a1", "kind": "train", "person_id": "p", "subject_id": "a1", "state": "queued",
+        "payload": '{"kind": "train", "adapter_id": "a1", "selfie_ids": []}', "attempt": 29, "failures": 9,
+        "heartbeat_at": 1.0, "woken_at": 1.0, "created_at": 1.0, "cancel_requested": False, "worker": "",
+        "reason": "",
+    }  # fmt: skip
+    insert = f"INSERT INTO job ({', '.join(columns)}) VALUES ({', '.join(':' + name for name in columns)})"
+    with empty_url(kind, tmp_path) as url:
+        database, config = Database(url), Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with database._engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0003")
+            connection.execute(text(insert), columns)
+        database.migrate()
+        claim = await database.run(
+            lambda session: work.claim(session, id="train:a1", worker="w", now=2.0, stale_seconds=60.0)
+        )
+        assert claim is not None
+        assert (claim.attempt, claim.furthest_attempt, claim.exhausted) == (30, 0, False)
+        database.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
