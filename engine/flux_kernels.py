@@ -19,6 +19,9 @@ except ImportError:
     triton = None
 
 HAS_TRITON = triton is not None
+compiled: list[str] = []  # the names of Triton's kernels, each time that one is compiled in this process
+# Of a bucket: a kernel that was compiled for one number of tokens is another's too.
+_OPEN = ["rows", "first", "tokens", "all_tokens"]
 # Of a row: numbers at a time, the second where that is faster, and how many of them a thread has.
 _PIECE, _LONG_PIECE, _NUMBERS_A_THREAD, _THREADS_A_WARP = 2048, 4096, 8, 32
 # Of a product of low rank: rows, columns and ranks at a time; more ranks in all go to cuBLAS.
@@ -27,6 +30,8 @@ _TILE, _RANKS, MOST_RANKS = (64, 128), 64, 256
 _HEADS, _WARPS = 8, 2
 
 if triton is not None:
+    triton.knobs.runtime.jit_post_compile_hook = lambda **made: compiled.append(made["fn"].name)
+
     # Without types: its compiler takes them for what the kernel computes with.
     @triton.jit  # type: ignore[untyped-decorator]
     def _of_gelu(x, gradient, GRADIENT: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -112,7 +117,7 @@ if triton is not None:
             tl.store(rounded + target, (made * (1.0 / of_row)).to(tl.float8e4nv), mask=inside)
             tl.store(scales + row, of_row)
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit(do_not_specialize=_OPEN)  # type: ignore[untyped-decorator]
     def _add_product(  # type: ignore[no-untyped-def]  # noqa: ANN202
         out, low, other, rows, columns, out_stride, low_stride, column_stride, rank_stride,  # noqa: ANN001
         RANKS: tl.constexpr, RANKS_BLOCK: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -154,7 +159,7 @@ if triton is not None:
         width: tl.constexpr = 2 * even.shape[1]
         return tl.reshape(tl.join(even, odd), (heads, width))
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit(do_not_specialize=_OPEN)  # type: ignore[untyped-decorator]
     def _rotate(  # type: ignore[no-untyped-def]  # noqa: ANN202
         projected, query, key, value, query_weight, key_weight, cos, sin,  # noqa: ANN001
         batch_stride, row_stride, first, all_tokens, eps,  # noqa: ANN001
@@ -186,7 +191,7 @@ if triton is not None:
             turned = _unpaired(even * c - odd * s, odd * c + even * s)
             tl.store(out + target, turned.to(out.dtype.element_ty), mask=inside)
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit(do_not_specialize=_OPEN)  # type: ignore[untyped-decorator]
     def _rotate_back(  # type: ignore[no-untyped-def]  # noqa: ANN202
         query, key, value, projected, made, query_weight, key_weight, cos, sin,  # noqa: ANN001
         query_batch, query_token, query_head, key_batch, key_token, key_head,  # noqa: ANN001

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine import flux_kernels
 from engine.acceleration import Acceleration, keep_artifacts
 from engine.attention import Attention
 from engine.base_folder import BaseSettings
@@ -157,6 +158,9 @@ def test_after_the_warm_up_no_person_no_batch_no_bucket_and_no_look_compiles(
     for bucket in ((64, 64), (80, 48), (48, 80), (96, 48)):
         gradients(resources, people[2], bucket)
     assert accelerated.recompiles == 0
+    monkeypatch.setattr(flux_kernels, "compiled", [*flux_kernels.compiled, "_rotate"])
+    assert accelerated.recompiles == 1, "our own kernels count"
+    monkeypatch.undo()
     gradients(resources, adapter(base, slot, 9, recipe.rank + 1))
     assert accelerated.recompiles > 0, "the count can count"
 

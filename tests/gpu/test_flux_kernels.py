@@ -41,6 +41,34 @@ def test_they_are_used_here() -> None:
     assert flux_ops.usable(torch.device("cuda", 0))
 
 
+def test_a_kernel_is_compiled_once_for_all_numbers_of_tokens() -> None:
+    cos, sin = (torch.randn(9, 128, device="cuda") for _ in range(2))
+    weights = [drawn(128) for _ in range(4)]
+
+    def all_kernels(text: int, picture: int) -> None:
+        tokens, projected = text + picture, [drawn(1, text, 9216), drawn(1, picture, 9216)]
+        turning = (
+            projected,
+            weights,
+            cos.repeat(tokens, 1)[:tokens],
+            sin.repeat(tokens, 1)[:tokens],
+            24,
+            1e-6,
+        )
+        turned = flux_kernels.rotate(*turning, True)
+        flux_kernels.rotate_back(turned, *turning)
+        flux_kernels.norm_rows(drawn(1, tokens, 3072), drawn(1, 3072), drawn(1, 3072), 1e-6, True, True)
+        flux_kernels.round_rows(None, drawn(tokens, 12288), drawn(tokens, 12288), True)
+        flux_kernels.add_product(drawn(tokens, 3072), drawn(tokens, 16), drawn(3072, 16))
+
+    all_kernels(512, 1024)
+    known = list(flux_kernels.compiled)
+    assert known, "the count can count"
+    for text, picture in ((512, 2268), (32, 1036), (16, 1), (1, 16)):
+        all_kernels(text, picture)
+    assert flux_kernels.compiled == known
+
+
 @pytest.mark.parametrize("rows", ROWS)
 def test_rows_are_rounded_as_plain_torch_rounds_them(rows: int) -> None:
     wide, wider = drawn(rows, 15360), drawn(rows, 21504)
