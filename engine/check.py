@@ -54,7 +54,7 @@ def findings(config: EngineConfig) -> Iterator[Finding]:
     yield _face_models(config)
     yield _base(config)
     yield _device(config)
-    yield _memory(config)
+    yield from _memory(config)
 
 
 def _libraries() -> Finding:
@@ -165,12 +165,12 @@ def _device(config: EngineConfig) -> Finding:
     return Finding("GPU", "ok", detail)
 
 
-def _memory(config: EngineConfig) -> Finding:
-    """What lives where, as the engine would choose it."""
+def _memory(config: EngineConfig) -> Iterator[Finding]:
+    """What lives where, as the engine would choose it, and what the operator asks for in vain."""
     import torch
 
     from engine.float8 import computes
-    from engine.tiers import FLUX_MIB, float8_for, is_merged, tier_for
+    from engine.tiers import FLUX_MIB, float8_for, is_merged, tier_for, without_effect
 
     uses_gpu = config.device != "cpu" and torch.cuda.is_available()
     card_mib, device = 0, torch.device("cpu")
@@ -181,9 +181,16 @@ def _memory(config: EngineConfig) -> Finding:
     base_mib = 0 if config.base in ("demo", "tiny") else FLUX_MIB
     tier = tier_for(config.memory_tier, "cuda" if uses_gpu else "cpu", card_mib, base_mib)
     merged = is_merged(config.merge, tier)
-    float8 = float8_for(config.fp8, tier, merged, card_mib, base_mib) if computes(device) else ""
+    has_float8 = computes(device)
+    float8 = float8_for(config.fp8, tier, merged, card_mib, base_mib) if has_float8 else ""
     forced = "" if config.memory_tier == "auto" else " (set by [engine] memory_tier)"
-    return Finding("memory tier", "ok", ", ".join(filter(None, [f"{tier}{forced}", str(float8)])))
+    yield Finding("memory tier", "ok", ", ".join(filter(None, [f"{tier}{forced}", str(float8)])))
+    reason = f"needs 16-bit weights, which the tier {tier.name} does not keep"
+    vain = dict.fromkeys(without_effect(tier, vars(config)), reason)
+    if config.fp8 == "on" and not has_float8:
+        vain["fp8"] = "this GPU does not compute in float8"
+    for name, why in vain.items():
+        yield Finding(f"[engine] {name}", "note", f"on, but without effect: {why}", f"Set {name} to auto")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from engine.models import Base, LaunchedBase
 from engine.recording import GraphRecorder, Recorder
 from engine.residency import base_mib, card_mib, set_recompute
 from engine.shelf import AdapterShelf
-from engine.tiers import Allowance, Float8Use, float8_for, is_merged
+from engine.tiers import Allowance, Float8Use, float8_for, is_merged, without_effect
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ class Resources:
     def __init__(self, base: Base, config: EngineConfig) -> None:
         tier = base.tier
         self.base = base
+        for name in without_effect(tier, vars(config)):
+            log.warning("setting_without_effect", extra={"setting": name, "tier": tier.name})
         # Elsewhere nothing is gained, and small bases on a CPU stay the field's own layers to the bit.
         self.slot = AdapterSlot(base.transformer, base.adapted_too, lean=usable(base.device))
         self.shelf = AdapterShelf(
@@ -98,8 +100,6 @@ class Resources:
 
     def _serve(self, config: EngineConfig) -> Serving | None:
         tier = self.base.tier
-        if config.merge == "on" and tier.weights != "bf16":
-            log.warning("merge_impossible", extra={"tier": tier.name, "weights": tier.weights})
         if not is_merged(config.merge, tier):
             return None
         try:

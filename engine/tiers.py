@@ -3,6 +3,7 @@
 Decides, moves nothing; knows no tensor. A base smaller than FLUX.1-dev needs less in proportion.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,6 +114,15 @@ def float8_for(wanted: str, tier: Tier, merged: bool, card_mib: int, base_mib: i
 def is_merged(wanted: str, tier: Tier) -> bool:
     """Whether drawing has serving weights. wanted: auto, on or off."""
     return tier.merged if wanted == AUTO else wanted == "on" and tier.weights == "bf16"
+
+
+# Packed weights cannot be written to, compiled, or multiplied as they are.
+_OF_WHOLE_WEIGHTS = ("merge", "compile", "fp8")
+
+
+def without_effect(tier: Tier, wanted: Mapping[str, str]) -> list[str]:
+    """The settings that are on and can do nothing there. wanted: auto, on or off, by setting."""
+    return [name for name in _OF_WHOLE_WEIGHTS if wanted[name] == "on" and tier.weights != "bf16"]
 
 
 @dataclass(frozen=True)

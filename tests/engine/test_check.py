@@ -146,4 +146,21 @@ def test_where_float8_computes_is_told(
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (9, 0))
     assert by_name(EngineConfig(base="flux1-dev", fp8=fp8))["memory tier"].detail.endswith(said)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 6))
-    assert "float8" not in by_name(EngineConfig(base="flux1-dev", fp8=fp8))["memory tier"].detail
+    found = by_name(EngineConfig(base="flux1-dev", fp8=fp8))
+    assert "float8" not in found["memory tier"].detail
+    assert ("[engine] fp8" in found) is (fp8 == "on")
+
+
+def test_what_is_switched_on_in_vain_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "a card")
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (24 << 30, 24 << 30))
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 9))
+    found = by_name(EngineConfig(base="flux1-dev", fp8="on", compile="on"))
+    vain = [found.pop(f"[engine] {name}") for name in ("compile", "fp8")]
+    assert not [name for name in found if name.startswith("[engine]")]
+    assert all(each.verdict == "note" and "the tier 24gb" in each.detail for each in vain)
+    assert [each.remedy for each in vain] == ["Set compile to auto", "Set fp8 to auto"]
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 6))
+    assert "this GPU" in by_name(EngineConfig(base="demo", fp8="on"))["[engine] fp8"].detail
+    assert "[engine] fp8" not in by_name(EngineConfig(base="demo"))

@@ -11,7 +11,7 @@ from engine.float8 import Float8Linear, FrozenFloat8Linear, computes
 from engine.lora import AdapterInfo, save_adapter
 from engine.models import load_base
 from engine.resources import Resources
-from engine.tiers import TIERS
+from engine.tiers import TIERS, Float8Use
 
 
 @pytest.fixture
@@ -57,11 +57,15 @@ def test_which_gpus_have_float8(monkeypatch) -> None:
     assert computes(torch.device("cpu"))
 
 
-def test_packed_weights_cannot_be_merged_whatever_is_wished(config, caplog) -> None:
-    chosen = replace(config, memory_tier="16gb", merge="on")
+def test_packed_weights_do_nothing_of_what_needs_whole_ones_and_the_log_says_so(config, caplog) -> None:
+    chosen = replace(config, memory_tier="16gb", merge="on", compile="on", fp8="on")
     resources = Resources(load_base(chosen), chosen)
     assert resources.serving is None
-    assert [record.tier for record in caplog.records if record.msg == "merge_impossible"] == [TIERS[3].name]
+    assert resources.float8 == Float8Use(drawing=False, training=False)
+    said = [record for record in caplog.records if record.msg == "setting_without_effect"]
+    assert [(record.setting, record.tier) for record in said] == [
+        (name, TIERS[3].name) for name in ("merge", "compile", "fp8")
+    ]
 
 
 def test_a_job_with_less_keeps_its_own_adapter_at_hand_and_nobody_elses(

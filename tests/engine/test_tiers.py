@@ -16,6 +16,7 @@ from engine.tiers import (
     Tier,
     float8_for,
     tier_for,
+    without_effect,
 )
 
 # As the driver reports them.
@@ -101,6 +102,15 @@ def test_half_of_a_small_card_is_left_for_a_training() -> None:
 
 def test_merging_needs_whole_weights() -> None:
     assert all(tier.weights == "bf16" for tier in (*TIERS, CPU_TIER) if tier.merged)
+
+
+@pytest.mark.parametrize("tier", (*TIERS, CPU_TIER), ids=lambda tier: tier.name)
+def test_what_is_switched_on_in_vain_is_known(tier) -> None:
+    packed = tier.weights != "bf16"
+    assert packed or not tier.offload_blocks
+    settings = {"merge": "on", "compile": "on", "fp8": "on", "cuda_graphs": "auto"}
+    assert without_effect(tier, settings) == (["merge", "compile", "fp8"] if packed else [])
+    assert without_effect(tier, settings | {"merge": "auto", "compile": "off"}) == ["fp8"] * packed
 
 
 def test_it_says_what_it_does() -> None:
