@@ -175,6 +175,8 @@ class EngineSettings(_Table):
     merge: Literal["auto", "on", "off"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graphs: Literal["auto", "off"] = "auto"
+    attention: Literal["auto", "safe"] = "auto"
+    kernels: Literal["auto", "off"] = "auto"
     fp8: Literal["auto", "on", "off"] = "auto"
     detector_path: str = ""
     recognizer_path: str = ""

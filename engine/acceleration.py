@@ -55,15 +55,17 @@ def keep_artifacts(cache_dir: Path) -> None:
 class Acceleration:
     """Of one engine's resources. On anything but CUDA it does nothing unless it is asked for."""
 
-    def __init__(self, resources: Resources, recipe: Recipe, compile: str = "auto") -> None:
-        """compile: auto, on or off, see `EngineConfig`."""
+    def __init__(
+        self, resources: Resources, recipe: Recipe, compile: str = "auto", attention: str = "auto"
+    ) -> None:
+        """compile: auto, on or off. attention: auto or safe. See `EngineConfig`."""
         self._resources, self._recipe = resources, recipe
         base = resources.base
         on_cuda = base.device.type == "cuda"
         # Packed weights and blocks that come from the host are not code that a compiler sees through.
         plain = base.tier.weights == "bf16" and not base.tier.offload_blocks
         self.compiles = plain and (on_cuda if compile == "auto" else compile == "on")
-        self.attention = self._measure() if on_cuda else Attention()
+        self.attention = self._measure() if on_cuda and attention == "auto" else Attention()
         self._in_use = ExitStack()
         self._warmed_at = 0
 

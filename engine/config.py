@@ -31,6 +31,8 @@ class EngineConfig:
     merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says
     compile: str = "auto"  # blocks compiled, warmed at the start; auto = on an NVIDIA GPU
     cuda_graphs: str = "auto"  # passes recorded and replayed, see `engine.recording`; auto = on an NVIDIA GPU
+    attention: str = "auto"  # the fastest by measurement, see `engine.attention`; safe = torch's own choice
+    kernels: str = "auto"  # own blocks and Triton kernels, see `engine.flux_ops`; auto = where they are right
     fp8: str = "auto"  # products with frozen weights in float8, see `engine.tiers.float8_for`
     detector_path: str = ""  # an own copy of the face detector's ONNX file; empty = the installed package's
     recognizer_path: str = (
@@ -50,8 +52,9 @@ class EngineConfig:
         for name in ("merge", "compile", "fp8"):
             if getattr(self, name) not in SWITCH:
                 raise ValueError(f"{name} must be one of {', '.join(SWITCH)}, not {getattr(self, name)!r}")
-        if self.cuda_graphs not in ("auto", "off"):
-            raise ValueError(f"cuda_graphs must be auto or off, not {self.cuda_graphs!r}")
+        for name, other in (("cuda_graphs", "off"), ("kernels", "off"), ("attention", "safe")):
+            if getattr(self, name) not in ("auto", other):
+                raise ValueError(f"{name} must be auto or {other}, not {getattr(self, name)!r}")
         if self.candidates_per_headshot < 1:
             raise ValueError("candidates_per_headshot must be 1 or more")
         if self.threads < 0:

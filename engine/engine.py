@@ -88,7 +88,7 @@ class Engine:
         self._config, self._base, self._send, self._finish = config, base, send, finish
         self._recipe = recipe_for(config.preset, base.settings)
         self._resources = Resources(base, config)
-        self._acceleration = Acceleration(self._resources, self._recipe, config.compile)
+        self._acceleration = Acceleration(self._resources, self._recipe, config.compile, config.attention)
         self._acceleration.start()
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")

@@ -1,4 +1,5 @@
-"""Operations inside FLUX's blocks: on a GPU by `engine.flux_kernels`, elsewhere by plain torch.
+"""Operations inside FLUX's blocks: on a GPU by `engine.flux_kernels`, elsewhere and where the operator wants
+no kernels of our own by plain torch.
 
 Matrices may be columns of wider ones; what is made is contiguous. GELU is the one by tanh. They have no
 gradients of their own: whoever uses them knows how it goes back.
@@ -180,9 +181,29 @@ def add_product(out: Tensor, low: Tensor, other: Tensor) -> Tensor:
 # ---------------------------------------------------------------- whether there are kernels
 
 
-@cache
+_allowed = True
+
+
+def allow_kernels(allowed: bool) -> None:
+    """Whether this process may use kernels of our own, see `[engine] kernels`. Of the process, as torch's own
+    switches are: operations are given tensors alone."""
+    global _allowed
+    _allowed = allowed
+
+
+def kernels_allowed() -> bool:
+    """Whether it may; see `allow_kernels`."""
+    return _allowed
+
+
 def usable(device: torch.device) -> bool:
-    """Whether there are kernels, and they are right: each is held against plain torch once."""
+    """Whether there are kernels that may be used, and they are right."""
+    return _allowed and _right(device)
+
+
+@cache
+def _right(device: torch.device) -> bool:
+    """Each is held against plain torch once."""
     if device.type != "cuda" or not flux_kernels.HAS_TRITON:
         return False
     if torch.cuda.get_device_capability(device) < CAPABILITY:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from engine.branch import joined_bias
 from engine.float8 import Float8Linear, fits
+from engine.flux_ops import kernels_allowed
 from engine.lean_blocks import fusions
 from engine.lora import BATCH_TOKENS, Adapter, AdapterSlot, remove_module
 from engine.models import Base
@@ -203,8 +204,9 @@ def _parted(places: list[_Place], device: torch.device) -> tuple[list[_Place], l
 
 
 def has_kernel(device: torch.device, float8: bool = False) -> bool:
-    """Whether merging has a kernel there, or one to float8. Nothing of it is loaded where there is no GPU."""
-    if device.type != "cuda":
+    """Whether merging has a kernel there that may be used, or one to float8. Nothing of it is loaded where
+    there is no GPU."""
+    if device.type != "cuda" or not kernels_allowed():
         return False
     from engine.merge_kernel import usable
 

@@ -8,7 +8,7 @@ import torch
 
 from engine.config import EngineConfig
 from engine.float8 import FrozenFloat8Linear, computes, fits
-from engine.flux_ops import usable
+from engine.flux_ops import allow_kernels, usable
 from engine.lora import AdapterSlot
 from engine.memory import Recompute
 from engine.merging import Holder, Serving
@@ -31,6 +31,7 @@ class Resources:
         self.base = base
         for name in without_effect(tier, vars(config)):
             log.warning("setting_without_effect", extra={"setting": name, "tier": tier.name})
+        allow_kernels(config.kernels == "auto")
         # Elsewhere nothing is gained, and small bases on a CPU stay the field's own layers to the bit.
         self.slot = AdapterSlot(base.transformer, base.adapted_too, lean=usable(base.device))
         self.shelf = AdapterShelf(

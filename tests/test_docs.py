@@ -24,8 +24,9 @@ rules.min_selfies rules.wanted_selfies rules.max_selfies rules.max_photo_mib rul
 rules.max_headshots_per_shoot rules.shoots_per_day rules.trainings_per_day
 retention.selfie_hours retention.adapter_idle_days retention.headshot_hours
 engine.base engine.licence_confirmed engine.device engine.preset engine.threads engine.memory_tier
-engine.merge engine.compile engine.cuda_graphs engine.fp8 engine.detector_path
-engine.recognizer_path engine.safety_path engine.candidates_per_headshot engine.mark_images
+engine.merge engine.compile engine.cuda_graphs engine.attention engine.kernels engine.fp8
+engine.detector_path engine.recognizer_path engine.safety_path
+engine.candidates_per_headshot engine.mark_images
 """.split()  # noqa: SIM905  a list of words reads better
 
 

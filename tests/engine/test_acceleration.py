@@ -51,6 +51,17 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked(resources: Resources, recipe)
     assert not Acceleration(resources, recipe, "off").compiles
 
 
+def test_attention_is_measured_on_a_gpu_unless_it_is_to_be_safe(
+    resources: Resources, recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Attention("cudnn", "cudnn", "efficient")
+    monkeypatch.setattr("engine.acceleration.choose", lambda *_: measured)
+    assert Acceleration(resources, recipe).attention == Attention()
+    monkeypatch.setattr(resources, "base", replace(resources.base, device=torch.device("cuda", 0)))
+    assert Acceleration(resources, recipe).attention == measured.without_cudnn()
+    assert Acceleration(resources, recipe, attention="safe").attention == Attention()
+
+
 def test_without_room_to_warm_up_the_engine_starts_all_the_same(
     resources: Resources, recipe, monkeypatch, caplog
 ) -> None:

@@ -33,6 +33,16 @@ def test_a_switch_has_few_positions(wrong: dict[str, str]) -> None:
         EngineConfig(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "wrong"),
+    [("cuda_graphs", "off", "on"), ("attention", "safe", "off"), ("kernels", "off", "on")],
+)
+def test_what_is_automatic_has_one_other_position(name: str, other: str, wrong: str) -> None:
+    assert getattr(EngineConfig(**{name: other}), name) == other
+    with pytest.raises(ValueError, match=f"{name} must be auto or {other}, not '{wrong}'"):
+        EngineConfig(**{name: wrong})
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CUDA", "", "mps"])
 def test_a_device_that_is_none_is_named(device: str) -> None:
     with pytest.raises(ValueError, match="auto, cpu, cuda or cuda:N"):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -85,6 +86,18 @@ def odd_check(request: CheckPhoto) -> PhotoChecked:
     return PhotoChecked(
         request.id, request.photo_id, {request.photo_id: {"verdict": "accepted", "problems": []}}
     )
+
+
+def test_what_the_operator_switches_reaches_what_it_switches(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acceleration = Mock()
+    monkeypatch.setattr("engine.engine.Acceleration", acceleration)
+    config = EngineConfig(
+        base="tiny", device="cpu", cache_dir=str(cache_dir), compile="off", attention="safe"
+    )
+    Engine(config, load_base(config), odd_check, lambda reply: None, write_picture)
+    assert acceleration.call_args.args[2:] == ("off", "safe")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from torch.nn import functional
 from engine import flux_ops
 from engine.flux_ops import (
     add_product,
+    allow_kernels,
     gelu_gradient_rows,
     gelu_rows,
     normed_rows,
@@ -160,6 +161,18 @@ def test_a_cpu_has_no_kernels() -> None:
     assert not usable(torch.device("cpu"))
 
 
+def test_kernels_that_are_not_allowed_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, rows = torch.device("cpu"), torch.randn(3, 16)
+    monkeypatch.setattr(flux_ops, "_right", lambda _: True)
+    monkeypatch.setattr(flux_ops.flux_kernels, "round_rows", lambda *_: [torch.empty(0) for _ in range(3)])
+    assert usable(here)
+    assert quantised_rows(rows)[0].numel() == 0
+    monkeypatch.setattr(flux_ops, "_allowed", True)  # as it is after the test
+    allow_kernels(False)
+    assert not usable(here)
+    assert torch.equal(quantised_rows(rows)[1], quantised(rows)[1])
+
+
 @pytest.mark.parametrize("fault", ["wrong", "broken"])
 def test_kernels_that_are_wrong_or_do_not_compile_are_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
@@ -181,7 +194,7 @@ def test_kernels_that_are_wrong_or_do_not_compile_are_not_used(
     monkeypatch.setattr(flux_ops.flux_kernels, "add_product", lambda out, *two: out.addmm(two[0], two[1].t()))
     monkeypatch.setattr(flux_ops, "_brought", lambda given, _: given)
     card = type("Card", (), {"type": "cuda", "__hash__": lambda _: 1})()
-    assert not usable.__wrapped__(card)
+    assert not flux_ops._right.__wrapped__(card)
     wrong = [record for record in caplog.records if record.msg == "flux_kernels_are_wrong"]
     assert caplog.messages == [{"wrong": "flux_kernels_are_wrong", "broken": "no_flux_kernels"}[fault]]
     if fault == "wrong":

@@ -250,6 +250,13 @@ def test_the_kernel_is_given_what_the_plain_way_is_also_after_a_release(
     assert len(launches.grids + launches.float8_grids) == len(grids), "of one kind alone"
 
 
+def test_a_kernel_that_is_not_allowed_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.merge_kernel.usable", lambda *_: True)
+    assert merging.has_kernel(torch.device("cuda", 0))
+    monkeypatch.setattr(merging, "kernels_allowed", lambda: False)
+    assert not merging.has_kernel(torch.device("cuda", 0))
+
+
 def test_without_a_kernel_for_float8_it_is_merged_the_plain_way(
     base, half: Callable, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,10 @@ import torch
 
 from engine.config import EngineConfig
 from engine.float8 import Float8Linear, FrozenFloat8Linear, computes
+from engine.flux_ops import kernels_allowed
 from engine.lora import AdapterInfo, save_adapter
 from engine.models import load_base
+from engine.modulation import modulation_of
 from engine.resources import Resources
 from engine.tiers import TIERS, Float8Use
 
@@ -55,6 +57,19 @@ def test_which_gpus_have_float8(monkeypatch) -> None:
         monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, found=capability: found)
         assert computes(torch.device("cuda", 0)) is has
     assert computes(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("kernels", "own"), [("auto", True), ("off", False)])
+def test_our_own_blocks_and_kernels_can_be_switched_off(config, monkeypatch, kernels: str, own: bool) -> None:
+    """As on a GPU where they are right."""
+    chosen = replace(config, kernels=kernels, fp8="on")
+    monkeypatch.setattr("engine.flux_ops._right", lambda device: True)
+    monkeypatch.setattr("engine.flux_ops._allowed", True)
+    resources = Resources(load_base(chosen), chosen)
+    assert resources.slot.lean is own
+    assert kernels_allowed() is own
+    assert (modulation_of(resources.base.transformer) is not None) is own
+    assert resources.float8 == Float8Use(drawing=True, training=True), "plain torch computes it then"
 
 
 def test_packed_weights_do_nothing_of_what_needs_whole_ones_and_the_log_says_so(config, caplog) -> None:

@@ -164,3 +164,17 @@ def test_lean_blocks_have_the_gradient_of_diffusers(compiled: bool, cudnn: bool)
     assert flux_kernels.HAS_TRITON
     assert relative(made["ours"], made["theirs"]) < 0.03
     assert relative(made["float8"], made["theirs"]) < 0.1
+
+
+def test_switched_off_none_of_them_is_launched_and_float8_computes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flux_ops, "_allowed", True)  # as it is after the test
+    monkeypatch.setattr(flux_kernels, "round_rows", lambda *_: pytest.fail("launched"))
+    flux_ops.allow_kernels(False)
+    made = []
+    for fp8 in (False, True):
+        torch.manual_seed(0)
+        transformer = FluxTransformer2DModel(**GEOMETRY).to("cuda", torch.bfloat16).requires_grad_(False)
+        made.append(gradient(transformer, flux_ops.usable(torch.device("cuda", 0)), fp8, False))
+    assert 0 < relative(made[1], made[0]) < 0.1
