@@ -78,11 +78,26 @@ def _(
     return numbers.new_empty(len(numbers), len(weight), dtype=dtype)
 
 
+@torch.library.custom_op("likeness::unscaled_product", mutates_args=())
+def unscaled_product(rounded: Tensor, weight: Tensor, unit: Tensor) -> Tensor:
+    """rounded @ weight' in bfloat16, of float8: (rows, inputs), (outputs, inputs). unit: 1.0."""
+    made: Tensor = torch._scaled_mm(
+        rounded, weight.t(), scale_a=unit, scale_b=unit, out_dtype=torch.bfloat16, use_fast_accum=True
+    )
+    return made
+
+
+@unscaled_product.register_fake
+def _(rounded: Tensor, weight: Tensor, unit: Tensor) -> Tensor:
+    return rounded.new_empty(len(rounded), len(weight), dtype=torch.bfloat16)
+
+
 class Float8Linear(nn.Module):
     """A linear for drawing. Its weight can be written again in place: addresses stay."""
 
     weight: Tensor
     scale: Tensor
+    unit: Tensor
     in_float8 = True  # it takes rounded rows; `apart` and `activated` may be asked
     reads_values = False  # beside the rounded ones
 
@@ -93,6 +108,7 @@ class Float8Linear(nn.Module):
         self.bias = bias
         self.register_buffer("weight", torch.empty(outputs, inputs, dtype=FLOAT8, device=device))
         self.register_buffer("scale", torch.empty(outputs, 1, device=device))
+        self.register_buffer("unit", torch.ones((), device=device))
 
     def write(self, first_row: int, weight: Tensor) -> None:
         """Take over some of its rows."""
@@ -117,8 +133,17 @@ class Float8Linear(nn.Module):
         return made[..., : made.shape[-1] - raw_width], made[..., made.shape[-1] - raw_width :]
 
     def activated(self, left: Tensor | None, raw: Tensor) -> Tensor:
-        """Of [left | GELU(raw)]."""
-        made: Tensor = float8_product(left, raw, self.weight, self.scale, self.bias)
+        """Of [left | GELU(raw)]. What is compiled is scaled beside what is done next: of many inputs and few
+        outputs the product without scales is a fifteenth faster (H200)."""
+        made: Tensor
+        if not torch.compiler.is_compiling():
+            made = float8_product(left, raw, self.weight, self.scale, self.bias)
+            return made
+        flat = None if left is None else left.flatten(0, -2)
+        _, rounded, row_scale = gelu_rows(flat, raw.flatten(0, -2), False)
+        exact = unscaled_product(rounded, self.weight, self.unit).float() * row_scale * self.scale.t()
+        exact = exact if self.bias is None else exact + self.bias.float()
+        made = exact.to(raw.dtype).view(*raw.shape[:-1], -1)
         return made
 
 

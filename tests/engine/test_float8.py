@@ -52,6 +52,21 @@ def test_it_draws_with_what_was_written_last(linear: nn.Linear) -> None:
     assert layer.weight.data_ptr() == before
 
 
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("with_left", [True, False])
+def test_what_is_compiled_is_what_is_not(linear: nn.Linear, biased: bool, with_left: bool) -> None:
+    """It is scaled elsewhere."""
+    layer = Float8Linear(96, 64, linear.bias if biased else None, torch.device("cpu"))
+    layer.write(0, linear.weight * torch.linspace(0.01, 100, 96)[:, None])
+    raw = torch.randn(2, 7, 32 if with_left else 64) * torch.tensor([0.01, 100])[:, None, None]
+    left = torch.randn(2, 7, 32) if with_left else None
+    plain = layer.activated(left, raw)
+    made = torch.compile(layer.activated, backend="eager", fullgraph=True)(left, raw)
+    assert made.shape == plain.shape
+    assert made.dtype == plain.dtype
+    assert relative(made, plain) < 0.004, "each is rounded to bfloat16 once"
+
+
 def test_the_gradient_of_the_input_is_near_and_the_weight_has_none(linear: nn.Linear) -> None:
     frozen = FrozenFloat8Linear(linear)
     rows, other = (torch.randn(5, 64, generator=torch.Generator().manual_seed(2)) for _ in range(2))
