@@ -9,7 +9,7 @@ draw noise, in which nobody has a face. So whoever looks at a picture is shown o
 look takes as long as a look at a face, no candidate has a flaw (8 are drawn for 4, the usual number), and as
 all looks at the adapter find the same, stopping early is off: the training takes all its steps. What a GPU
 has still to do when a stage ends belongs to the next that waits for it within a quantum: merging is mostly in
-drawing.
+drawing. What a shoot's pictures cost beside the GPU is not in its sum, but where it waits for that.
 
 Where OpenCV or the face models are missing: `--no-faces`, with a file of the selfies' facts that a run with
 them writes (`--facts`). Writes benchmarks/results/selfies_to_headshots.md.
@@ -20,8 +20,10 @@ import datetime
 import json
 import platform
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +41,7 @@ from benchmarks.stages import REST, Stages
 from engine import curve, shoot_work
 from engine.acceleration import Acceleration, keep_artifacts
 from engine.base_folder import BaseSettings
+from engine.beside import Beside
 from engine.config import PRESETS, EngineConfig
 from engine.dataset import Dataset
 from engine.generator import Drawing
@@ -67,7 +70,8 @@ HEADSHOTS = 4
 PROMPT = "professional headshot of {subject}, wearing a navy suit, office background"
 CHECK, STEPS, LOOKS, SAVING = "the last selfie's check", "training steps", "looks", "saving"
 WATERMARK = Watermark()  # its networks are loaded at the first picture
-INSPECTING, MARKING = "inspecting", "marking"
+KEEPING, INSPECTING, MARKING = "keeping candidates", "inspecting", "marking"
+WAITING = "waiting for what is done beside the GPU"
 TRAINING_STAGES = (
     (TrainingWork, "_prepare", "crops, masks, latents"),
     (Dataset, "say", "captions"),
@@ -82,7 +86,6 @@ SHOOT_STAGES = (
     (AdapterShelf, "_read", "loading the adapter"),
     (Serving, "_merge", "merging it"),
     (Drawing, "step", "drawing"),
-    (shoot_work, "write_lossless", "keeping candidates"),
 )
 
 
@@ -128,6 +131,7 @@ class Figures:
 
     training: Stages = field(default_factory=Stages)
     shoots: dict[int, Stages] = field(default_factory=dict)  # by pictures drawn
+    beside: dict[int, Stages] = field(default_factory=dict)  # the same shoots beside the GPU
     scale: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -166,6 +170,7 @@ class Journey:
         self.acceleration = Acceleration(self.resources, self.recipe, self.config.compile)
         self.acceleration.start("eager" if on_cpu else "inductor")
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
+        self.awake = threading.Event()
         self.say(
             f"Not counted: {made - begun:.0f} s for the weights, {time.monotonic() - made:.0f} to warm up."
         )
@@ -238,19 +243,26 @@ class Journey:
 
     def shoot(self, eyes: Any, finish: Finish, candidates: int) -> None:
         """With so many candidates a headshot at most; the adapter comes from its file."""
-        resources, stages = self.resources, Stages()
+        resources, stages, beside = self.resources, Stages(), Stages()
         resources.forget("a")
         request = MakeHeadshots(
             "s", "ada", "a", str(self.work / "a.safetensors"), PROMPT, HEADSHOTS, 1,
             str(self.work / f"shoot-{candidates}"),
         )  # fmt: skip
-        marked = stages.timed(finish, MARKING)
-        with stages.watching(*SHOOT_STAGES, (type(eyes), "inspect", INSPECTING)):
+        marked = beside.timed(finish, MARKING)
+        watched = (shoot_work, "write_lossless", KEEPING), (type(eyes), "inspect", INSPECTING)
+        with (
+            ThreadPoolExecutor(max_workers=1) as thread,
+            stages.watching(*SHOOT_STAGES, (self.awake, "wait", WAITING)),
+            beside.watching(*watched),
+        ):
             base, holder = resources.drawing(resources.all)
-            work = ShootWork(request, base, holder, resources.shelf, eyes, marked, candidates)
+            jobs = Beside(thread, self.awake.set)
+            work = ShootWork(request, base, holder, resources.shelf, eyes, marked, jobs, candidates)
             reply = self.drive(work, lambda: None)
         assert isinstance(reply, HeadshotsMade), reply
-        self.figures.shoots[reply.tried] = stages
+        del beside.seconds[REST]
+        self.figures.shoots[reply.tried], self.figures.beside[reply.tried] = stages, beside
         print(f"{len(reply.pictures)} of {reply.tried} pictures", flush=True)
 
     def drive(self, work: Work, between: Callable[[], None]) -> Any:
@@ -263,6 +275,9 @@ class Journey:
             if not isinstance(reply, Progress):
                 work.close()
                 return reply
+            if work.waiting:
+                self.awake.wait()
+                self.awake.clear()
             between()
             if time.monotonic() - said > 10:
                 said = time.monotonic()
@@ -342,14 +357,16 @@ def _shoot_table(figures: Figures) -> list[str]:
     def row(name: str, seconds: Iterable[float]) -> str:
         return f"| {name} | {' | '.join(f'{each:.2f}' for each in seconds)} |"
 
-    stages = list(figures.shoots.values())
+    stages, beside = list(figures.shoots.values()), list(figures.beside.values())
     names = dict.fromkeys(name for each in stages for name in each.seconds)
+    others = dict.fromkeys(name for each in beside for name in each.seconds)
     return [
         f"| {HEADSHOTS} headshots | {' | '.join(f'of {drawn} drawn, s' for drawn in figures.shoots)} |",
         f"|---|{'---|' * len(stages)}",
         *(row(name, (each.seconds[name] for each in stages)) for name in _rest_last(names)),
         row("the shoot", (each.total for each in stages)),
         row("from the last selfie to the headshots", (figures.trained + each.total for each in stages)),
+        *(row(f"beside the GPU: {name}", (each.seconds[name] for each in beside)) for name in others),
     ]
 
 

@@ -9,6 +9,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,6 +19,7 @@ import torch
 from accelerate import Accelerator
 
 from engine.acceleration import Acceleration
+from engine.beside import Beside
 from engine.config import EngineConfig
 from engine.errors import AdapterCorrupt, EngineError
 from engine.inspection import Inspector
@@ -59,6 +62,13 @@ class DeviceLost(EngineError):
     reason = "device_lost"
 
 
+@dataclass(frozen=True)
+class _Awake:
+    """Work that waited for a thread beside the GPU may go on."""
+
+    id: str
+
+
 class PhotoDesk:
     """Checks photos in a thread of its own: nobody's selfies wait for the GPU."""
 
@@ -93,11 +103,12 @@ class Engine:
         self._inspector = Inspector(config)
         self._accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="no")
         self._photos = PhotoDesk(check, send)
+        self._processor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside-the-gpu")
         self._scheduler = Scheduler()
         self._work: dict[str, Work] = {}
         self._asked: dict[str, tuple[TrainAdapter | MakeHeadshots, Allowance]] = {}
         self._reported: dict[str, tuple[float, str, int]] = {}
-        self._inbox: SimpleQueue[Request | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Request | _Awake | None] = SimpleQueue()
         self._stopping = False
 
     def submit(self, request: Request) -> None:
@@ -115,7 +126,7 @@ class Engine:
     def run(self) -> None:
         """Until stopped. Raises DeviceLost."""
         while not self._stopping:
-            self._take_requests(wait=not self._work)
+            self._take_requests(wait=self._scheduler.idle)
             task_id = None if self._stopping else self._scheduler.next()
             if task_id is not None:
                 self._run_quantum(task_id)
@@ -133,8 +144,10 @@ class Engine:
         except Empty:
             return
 
-    def _handle(self, request: Request) -> None:
+    def _handle(self, request: Request | _Awake) -> None:
         match request:
+            case _Awake():
+                self._scheduler.resume(request.id)
             case Cancel():
                 self._cancel(request.target_id)
             case ForgetAdapter():  # nobody waits for an answer
@@ -161,8 +174,9 @@ class Engine:
                 resources.recorder(allowance), resources.drawing(allowance),
             )  # fmt: skip
         base, holder = resources.drawing(allowance)
+        beside = Beside(self._processor, partial(self._inbox.put, _Awake(request.id)))
         return ShootWork(
-            request, base, holder, resources.shelf, self._inspector, self._finish,
+            request, base, holder, resources.shelf, self._inspector, self._finish, beside,
             self._config.candidates_per_headshot,
         )  # fmt: skip
 
@@ -198,6 +212,8 @@ class Engine:
         if task_id in self._work:  # it is not, where it could not go on with what has changed
             self._work[task_id].compute_seconds += spent
         if isinstance(reply, Progress):
+            if self._work[task_id].waiting:
+                self._scheduler.pause(task_id)
             self._report(reply)
         elif reply is not None:
             self._end(task_id, reply)

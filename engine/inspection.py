@@ -3,6 +3,7 @@
 Measures alone; what is good enough, and what is better, is `engine.ranking`'s business.
 """
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,23 +54,29 @@ class Inspection:
 
 
 class Inspector:
-    """Holds the networks, which are loaded at the first picture. About 75 ms a picture on one core. Not for
-    several threads."""
+    """Holds the networks, which are loaded at the first picture. About 75 ms a picture on one core. Threads
+    wait for one another: OpenCV's networks are not for two at once."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._lock = threading.Lock()
         self._faces: FaceModels | None = None
         self._mesh: FaceMesh | None = None
         self._safety: SafetyModel | None = None
 
     def inspect(self, pixels: Pixels) -> Inspection:
         """Look at a picture (RGB). Raises FaceModelUnusable."""
-        if self._safety is None:
-            self._safety = SafetyModel(self._config.safety_path, self._config.threads)
-        return Inspection(self.face(pixels), self._safety.unsafe(pixels), backdrop(pixels))
+        with self._lock:
+            if self._safety is None:
+                self._safety = SafetyModel(self._config.safety_path, self._config.threads)
+            return Inspection(self._face(pixels), self._safety.unsafe(pixels), backdrop(pixels))
 
     def face(self, pixels: Pixels) -> FaceFound | None:
         """The largest face alone; None where there is none. Raises FaceModelUnusable."""
+        with self._lock:
+            return self._face(pixels)
+
+    def _face(self, pixels: Pixels) -> FaceFound | None:
         if self._faces is None:
             self._faces = FaceModels.load(self._config)
         if self._mesh is None:

@@ -3,15 +3,17 @@
 Somebody waits in the chat for a shoot, so shoots go before trainings at every quantum; while both wait,
 trainings are owed a share of the time and take it as soon as it adds up to a quantum of theirs. Within a
 kind the person who had least goes first, and what has begun is brought to its end: taking turns would let
-everybody wait for the last one. That is start-time fair queueing (Goyal, Vin, Cheng, 1996) with a piece of
-work as the packet and measured seconds as its length: the floor is its virtual time.
+everybody wait for the last one. Work that could only wait for something else is paused: it is passed over,
+and where several have begun what began first goes first. That is start-time fair queueing (Goyal, Vin, Cheng,
+1996) with a piece of work as the packet and measured seconds as its length: the floor is its virtual time.
 
-What it promises, held by simulation in the tests: while a shoot waits, no two quanta of training follow one
-another; a training beside endless shoots has its share of any longer stretch, or every other quantum where
-that is less; of two people who both wait all the time, neither gets more than a piece of work ahead; what
-was removed gets no quantum.
+What it promises, held by simulation in the tests: while a shoot waits for the GPU, no two quanta of training
+follow one another; a training beside endless shoots has its share of any longer stretch, or every other
+quantum where that is less; of two people who both wait all the time, neither gets more than a piece of work
+ahead; what was removed or is paused gets no quantum, and the GPU does not rest while anything else is there.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,7 +35,8 @@ class _Task:
     kind: Kind
     person_id: str
     arrival: int
-    begun: bool = False
+    begun: float = math.inf  # its place among those that have begun
+    paused: bool = False
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Scheduler:
     _training_quantum_seconds: float = 0.0
     _trained_last: bool = False
     _arrivals: int = 0
+    _beginnings: int = 0
 
     def add(self, task_id: str, kind: Kind, person_id: str) -> None:
         """Work arrives. The same id again is ignored."""
@@ -69,8 +73,22 @@ class Scheduler:
         ]:
             del self._served[who]
 
+    def pause(self, task_id: str) -> None:
+        """It could only wait: it gets no quantum until it is resumed."""
+        self._tasks[task_id].paused = True
+
+    def resume(self, task_id: str) -> None:
+        """It may have something to do again. What is not paused, or not there any more, stays as it is."""
+        if task_id in self._tasks:
+            self._tasks[task_id].paused = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to run."""
+        return all(task.paused for task in self._tasks.values())
+
     def next(self) -> str | None:
-        """The work whose quantum is next, or None where nothing waits."""
+        """The work whose quantum is next, or None where nothing waits for the GPU."""
         shoot, training = self._first(Kind.SHOOT), self._first(Kind.TRAINING)
         if shoot is None or training is None:
             chosen = shoot or training
@@ -78,7 +96,9 @@ class Scheduler:
             chosen = training if self._training_is_due(shoot) else shoot
         if chosen is None:
             return None
-        chosen.begun = True
+        if math.isinf(chosen.begun):
+            self._beginnings += 1
+            chosen.begun = self._beginnings
         self._floor[chosen.kind] = max(self._floor[chosen.kind], self._service(chosen))
         return chosen.id
 
@@ -104,14 +124,14 @@ class Scheduler:
         if self._trained_last:
             return False
         quanta = self._owed_seconds / max(self._training_quantum_seconds, 1e-6)
-        return quanta >= (1 if shoot.begun else MAX_OWED_QUANTA)
+        return quanta >= (MAX_OWED_QUANTA if math.isinf(shoot.begun) else 1)
 
     def _first(self, kind: Kind) -> _Task | None:
-        return next(iter(self._order(kind)), None)
+        return next((task for task in self._order(kind) if not task.paused), None)
 
     def _order(self, kind: Kind) -> list[_Task]:
         tasks = [task for task in self._tasks.values() if task.kind is kind]
-        return sorted(tasks, key=lambda task: (not task.begun, self._service(task), task.arrival))
+        return sorted(tasks, key=lambda task: (task.begun, self._service(task), task.arrival))
 
     def _service(self, task: _Task) -> float:
         return self._served.get((task.kind, task.person_id), 0.0)

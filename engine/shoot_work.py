@@ -1,7 +1,7 @@
 """A shoot as work: draw more pictures than asked, look at each, deliver the best, and delete the others.
 
 What was drawn lies on disk until the choice is made, so that a shoot that was interrupted draws only what is
-missing and chooses the same.
+missing and chooses the same. Pictures are kept, looked at and marked beside the GPU, which draws meanwhile.
 """
 
 import hashlib
@@ -9,9 +9,11 @@ import json
 import shutil
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.beside import Beside
 from engine.candidates import Opinion, candidates
 from engine.durable_files import write_atomically
 from engine.errors import AdapterCorrupt, NothingToShow
@@ -28,6 +30,10 @@ from engine.scheduler import Kind
 from engine.shelf import AdapterShelf
 from engine.work import Pace, Work
 
+# Pictures in memory that are not kept yet, not counting those that are decoded together: no more is drawn
+# until there are fewer. 3 MB each.
+MOST_BEHIND = 8
+
 
 class ShootWork(Work):
     """One request for headshots."""
@@ -42,13 +48,14 @@ class ShootWork(Work):
         shelf: AdapterShelf,
         inspector: Inspector,
         finish: Finish,
+        beside: Beside,
         candidates_per_headshot: int = 1,
     ) -> None:
         """`base` and `slot` go together: what holds the adapter is what is asked. `finish` brings a chosen
         picture to its file, whole or absent."""
         super().__init__(request.id, request.person_id)
         self._request, self._base, self._slot, self._shelf = request, base, slot, shelf
-        self._inspector, self._finish = inspector, finish
+        self._inspector, self._finish, self._beside = inspector, finish, beside
         settings = base.settings
         side = settings.picture_px
         self._frame = Frame(side, side, settings.num_inference_steps, settings.guidance)
@@ -69,16 +76,20 @@ class ShootWork(Work):
         self._drawing: Drawing | None = None
         self._choice: Choice | None = None
         self._pace = Pace()
-        self._done, self._fraction = 0, 0.0  # quanta
+        self._drawn_steps, self._fraction = 0, 0.0
 
     def checkpoint(self) -> None:
-        """What was drawn is on disk already, and the rest is a matter of seconds."""
+        """What was drawn is brought to the disk; the rest is a matter of seconds."""
+        self._beside.wait()
 
     def close(self) -> None:
-        """Nothing is written behind its back."""
+        """See `Work.close`. Waits for one picture at most."""
+        self._beside.close()
+        self._drawing = None  # a job that will never be done may hold on to all this for a moment
 
     def quantum(self) -> Reply:
         """See `Work.quantum`."""
+        self.waiting = False
         request = self._request
         adapter = self._shelf.get(request.adapter_id, Path(request.adapter_path))
         if adapter.info.person_id != request.person_id:
@@ -86,19 +97,28 @@ class ShootWork(Work):
         if self._made is not None:
             return self._made
         standard = self._standard(adapter)
-        if self._choice is None and not self._draw(adapter, standard):
-            return self._progress()
+        behind = self._beside.under_way()
+        if self._drawing is not None and not self._drawing.finished:
+            return self._draw(self._drawing) if behind < MOST_BEHIND else self._wait()
+        if behind:
+            return self._wait()
         if self._choice is None:
+            wanted = self._next_shots(standard)
+            if wanted:
+                return self._begin(adapter, wanted)
             self._choice = choose(self._seen, request.count, standard)
         if not self._choice.chosen:
             shutil.rmtree(self._drawn, ignore_errors=True)
             raise NothingToShow(self._choice.tried)
-        for place, index in enumerate(self._choice.chosen):
-            if not self._path(place).is_file():
-                self._finish(self._path(place), read_picture(self._drawn_path(index)))
-                self._done += 1
-                return self._progress()
-        return self._close(self._choice, standard)
+        unmarked = self._unmarked(self._choice)
+        for place, index in unmarked.items():
+            self._beside.begin(partial(self._mark, place, index))
+        return self._wait() if unmarked else self._close(self._choice, standard)
+
+    def _wait(self) -> Progress:
+        """For what is done beside the GPU."""
+        self.waiting = True
+        return self._progress()
 
     def _standard(self, adapter: Adapter) -> Standard:
         def faces(opinions: list[Opinion]) -> list[Any]:
@@ -106,33 +126,46 @@ class ShootWork(Work):
 
         return Standard(unpack_identity(adapter.info.facts), faces(self._liked), faces(self._disliked))
 
-    def _draw(self, adapter: Adapter, standard: Standard) -> bool:
-        """One step of drawing; whether there was nothing left to draw."""
-        if self._drawing is None or self._drawing.finished:
-            wanted = self._next_shots(standard)
-            if not wanted:
-                return True
-            self._drawing = Drawing(self._base, self._slot, adapter, self._frame, wanted, self._take)
-        self._drawing.step()
-        self._done += 1
-        self._pace.stepped(1)
-        return False
+    def _next_shots(self, standard: Standard) -> list[int]:
+        """The next to be drawn and looked at, by what is known of all before them; none = choose."""
+        left = [index for index in self._shots if index not in self._seen]
+        return left[: still_to_draw(self._seen, self._request.count, len(self._shots), standard)]
 
-    def _next_shots(self, standard: Standard) -> dict[int, Shot]:
-        """The next that are to be drawn; those that are on disk are looked at instead."""
-        while True:
-            left = [index for index in self._shots if index not in self._seen]
-            more = still_to_draw(self._seen, self._request.count, len(self._shots), standard)
-            wanted = left[:more]
-            found = [index for index in wanted if self._drawn_path(index).is_file()]
-            if not found:
-                return {index: self._shots[index] for index in wanted}
-            for index in found:
-                self._seen[index] = self._inspector.inspect(read_picture(self._drawn_path(index)))
+    def _begin(self, adapter: Adapter, wanted: list[int]) -> Progress:
+        """Look at those that are on disk; where none is, draw them."""
+        found = [index for index in wanted if self._drawn_path(index).is_file()]
+        for index in found:
+            self._beside.begin(partial(self._look, index))
+        if found:
+            return self._wait()
+        shots = {index: self._shots[index] for index in wanted}
+        self._drawing = Drawing(self._base, self._slot, adapter, self._frame, shots, self._take)
+        return self._draw(self._drawing)
+
+    def _draw(self, drawing: Drawing) -> Progress:
+        drawing.step()
+        self._drawn_steps += 1
+        self._pace.stepped(1)
+        return self._progress()
 
     def _take(self, index: int, pixels: Pixels) -> None:
+        self._beside.begin(partial(self._keep, index, pixels))
+
+    # Beside the GPU. What they see is read when none of them is under way.
+
+    def _keep(self, index: int, pixels: Pixels) -> None:
         write_lossless(self._drawn_path(index), pixels)
         self._seen[index] = self._inspector.inspect(pixels)
+
+    def _look(self, index: int) -> None:
+        self._seen[index] = self._inspector.inspect(read_picture(self._drawn_path(index)))
+
+    def _mark(self, place: int, index: int) -> None:
+        self._finish(self._path(place), read_picture(self._drawn_path(index)))
+
+    def _unmarked(self, choice: Choice) -> dict[int, int]:
+        """Those that are not in their files yet: place -> index."""
+        return {place: index for place, index in enumerate(choice.chosen) if not self._path(place).is_file()}
 
     def _close(self, choice: Choice, standard: Standard) -> HeadshotsMade:
         made = HeadshotsMade(
@@ -173,17 +206,20 @@ class ShootWork(Work):
 
     def _progress(self) -> Progress:
         """By what is left as far as it is known; further draws make it wait, never run backwards."""
-        left = (self._drawing.steps_left if self._drawing else 0) + self._request.count
+        done, left = self._drawn_steps, self._request.count
         if self._choice is not None:
-            left = sum(not self._path(place).is_file() for place in range(len(self._choice.chosen)))
-        self._fraction = max(self._fraction, self._done / max(1, self._done + left))
+            left = len(self._unmarked(self._choice))
+            done += len(self._choice.chosen) - left
+        elif self._drawing is not None:
+            left += self._drawing.steps_left
+        self._fraction = max(self._fraction, done / max(1, done + left))
         return Progress(
             self.id,
             "generating",
             fraction=round(self._fraction, 4),
             eta_seconds=self._pace.eta_seconds(left),
-            step=self._done,
-            total_steps=self._done + left,
+            step=done,
+            total_steps=done + left,
         )
 
     def _path(self, place: int) -> Path:

@@ -37,13 +37,15 @@ def test_every_stage_is_in_the_table(journey: Journey) -> None:
     assert list(figures.shoots) == [8, 4]
     # A batch of four steps, and each picture decoded.
     assert [stages.calls["drawing"] for stages in figures.shoots.values()] == [4 + 8, 4 + 4]
-    assert [stages.calls[module.INSPECTING] for stages in figures.shoots.values()] == [8, 4]
-    assert [stages.calls[module.MARKING] for stages in figures.shoots.values()] == [4, 4]
+    assert [stages.calls[module.INSPECTING] for stages in figures.beside.values()] == [8, 4]
+    assert [stages.calls[module.MARKING] for stages in figures.beside.values()] == [4, 4]
+    assert all(stages.calls[module.WAITING] for stages in figures.shoots.values())
     assert all(stages.calls["loading the adapter"] == 1 for stages in figures.shoots.values())
     assert not figures.scale
     text = page(figures, journey.options)
     assert "| 4 headshots | of 8 drawn, s | of 4 drawn, s |" in text
     assert f"| from the last selfie to the adapter | {figures.trained:.1f} | | |" in text
+    assert "| beside the GPU: marking | " in text
     assert "3 of 3 steps, 2 of 2 looks." in text
     assert "No face was looked at" in text
 

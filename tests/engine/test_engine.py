@@ -22,6 +22,7 @@ from engine import trainer as trainer_module
 from engine.attention import Attention
 from engine.config import EngineConfig
 from engine.engine import DeviceLost, Engine, PhotoDesk
+from engine.errors import FaceModelUnusable
 from engine.lora import Adapter, AdapterInfo
 from engine.messages import (
     AdapterTrained,
@@ -525,3 +526,92 @@ def test_one_that_diverges_by_itself_fails(
     monkeypatch.setattr(trainer_module.Training, "step", diverges)
     running.engine.submit(training(coloured_photos((200, 60, 60), 4), tmp_path))
     assert running.answer("t").reason == "training_diverged"
+
+
+class Desk:
+    """Marks headshots, each when it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let, self.marked = threading.Semaphore(0), threading.Semaphore(0), 0
+
+    def finish(self, path: Path, pixels: np.ndarray) -> None:
+        self.begun.release()
+        assert self.let.acquire(timeout=20)
+        write_picture(path, pixels)
+        self.marked += 1
+
+
+@pytest.fixture
+def marking(running: Running, coloured_photos, tmp_path: Path) -> Iterator[tuple[Running, Desk]]:
+    """A shoot of two, drawn, whose first picture is being marked."""
+    desk = Desk()
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path, "first"))
+    assert isinstance(running.answer("first"), AdapterTrained)
+    running.engine._finish = desk.finish
+    running.engine.submit(replace(headshots(tmp_path, "first", "s"), count=2))
+    assert desk.begun.acquire(timeout=20)
+    yield running, desk
+    desk.let.release(100)
+
+
+def test_while_a_shoot_only_waits_the_gpu_is_others_and_nobody_asks_it(
+    marking: tuple[Running, Desk], coloured_photos, tmp_path: Path, monkeypatch
+) -> None:
+    (running, desk), asked = marking, list[str]()
+    quantum = running.engine._quantum
+    monkeypatch.setattr(running.engine, "_quantum", lambda task_id: asked.append(task_id) or quantum(task_id))
+    running.engine.submit(training(coloured_photos((60, 60, 200)), tmp_path, "second"))
+    assert isinstance(running.answer("second"), AdapterTrained)
+    time.sleep(0.2)
+    assert asked.count("second") > 1
+    assert asked.count("s") <= 1, "it may have been about to see that it waits"
+    desk.let.release(2)
+    assert len(running.answer("s").pictures) == 2
+    assert asked.count("s") <= 4, "once for each picture, and to see that it waits for the next"
+
+
+def test_a_shoot_that_is_cancelled_while_it_waits_marks_nothing_more(
+    marking: tuple[Running, Desk], tmp_path: Path
+) -> None:
+    running, desk = marking
+    running.engine.submit(Cancel("c", "s"))
+    time.sleep(0.1)
+    assert running.engine._work, "what is being written is waited for"
+    desk.let.release(100)
+    assert running.answer("s") == Failed("s", "cancelled")
+    assert desk.marked == 1
+    shutil.rmtree(tmp_path / "s")
+    time.sleep(0.2)
+    assert not (tmp_path / "s").exists()
+    assert not running.engine._work
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (FaceModelUnusable("model", "is missing", "Put it back"), "face_model_unusable"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("the network fell over"), "engine_failed"),
+    ],
+)
+def test_what_goes_wrong_beside_the_gpu_is_that_shoots_failure(
+    running: Running, coloured_photos, tmp_path: Path, monkeypatch, error: Exception, reason: str
+) -> None:
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path, "first"))
+    assert isinstance(running.answer("first"), AdapterTrained)
+    threads = list[str]()
+
+    def odd(pixels: np.ndarray) -> object:
+        threads.append(threading.current_thread().name)
+        raise error
+
+    monkeypatch.setattr(running.engine._inspector, "inspect", odd)
+    running.engine.submit(replace(headshots(tmp_path, "first", "s"), count=2))
+    failed = running.answer("s")
+    assert isinstance(failed, Failed)
+    assert failed.reason == reason
+    assert running._thread.name not in threads
+    monkeypatch.undo()
+    running.engine.submit(replace(headshots(tmp_path, "first", "s"), count=2))
+    assert isinstance(running.answer("s"), HeadshotsMade)

@@ -1,5 +1,8 @@
 """The look at a picture: whose face, what is wrong with it, and whether it is the same picture as another."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -94,3 +97,20 @@ def test_the_networks_are_loaded_once_and_late(monkeypatch: pytest.MonkeyPatch) 
     late.face(pixels(images.selfie()))
     late.face(pixels(images.selfie()))
     assert loads == [1]
+
+
+def test_threads_look_one_after_another(inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, most = list[int](), list[int]()
+
+    def look(*_: object) -> None:
+        at_once.append(1)
+        time.sleep(0.02)
+        most.append(len(at_once))
+        at_once.pop()
+
+    monkeypatch.setattr(inspector, "_face", look)
+    picture = pixels(images.selfie())
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for look_at in (inspector.inspect, inspector.face) * 4:
+            threads.submit(look_at, picture)
+    assert most == [1] * 8

@@ -22,6 +22,7 @@ from engine.shoot_work import ShootWork
 from engine.tiers import CPU_TIER, TIERS, Tier
 from engine.training_work import TrainingWork
 from engine.work import Work
+from tests.engine.at_once import at_once
 from tests.engine.test_lora import look
 
 CPU = torch.device("cpu")
@@ -93,7 +94,8 @@ def drawn(tier: Tier, cache_dir: Path, photos: list[str], folder: Path, accelera
     eyes = Inspector(config)
     finish(TrainingWork(request, resources.base, resources.slot, recipe, accelerator, eyes))
     shots = MakeHeadshots("s", "ada", "a", path, "photo of {subject}", 1, 1, str(folder / tier.name))
-    made = finish(ShootWork(shots, *resources.drawing(resources.all), resources.shelf, eyes, write_picture))
+    drawing, shelf = resources.drawing(resources.all), resources.shelf
+    made = finish(ShootWork(shots, *drawing, shelf, eyes, write_picture, at_once()))
     return read_picture(Path(made.pictures[0].path)).astype(float)
 
 

@@ -82,6 +82,37 @@ def test_what_has_begun_is_finished_first() -> None:
     assert jobs[1].done == pytest.approx(120)
 
 
+def test_what_is_paused_is_passed_over_and_then_goes_before_what_began_later() -> None:
+    scheduler = Scheduler()
+    for name, person in (("a", "ada"), ("b", "ben"), ("c", "cem")):
+        scheduler.add(name, Kind.SHOOT, person)
+    assert scheduler.next() == "a"
+    scheduler.ran("a", 5.0)
+    scheduler.pause("a")
+    assert scheduler.next() == "b"
+    assert [scheduler.ahead(name) for name in "abc"] == [0, 1, 2]
+    scheduler.resume("a")
+    assert scheduler.next() == "a", "although it had more"
+    for name in "abc":
+        assert not scheduler.idle
+        scheduler.pause(name)
+    assert scheduler.idle
+    assert scheduler.next() is None
+    scheduler.remove("a")
+    scheduler.resume("a")
+    assert scheduler.idle
+    scheduler.resume("c")
+    assert scheduler.next() == "c"
+
+
+def test_a_shoot_that_rests_leaves_the_gpu_to_a_training_and_has_it_back_within_its_quantum() -> None:
+    resting = Job("s", Kind.SHOOT, "ben", 0.0, 4.0, 0.1, rests=((2.0, 3.0), (4.0, 2.0)))
+    history = simulate(Scheduler(), [training("t", "ada"), resting])
+    (start, end), _ = resting.rested
+    assert all(each.job.id == "t" for each in history if start <= each.at < end)
+    assert resting.done == pytest.approx(4.0 + 3.0 + 2.0 + 0.25 / 0.75 * 4.0, abs=2 * 0.5 + 0.2)
+
+
 def test_a_cancelled_work_gets_no_further_quantum() -> None:
     jobs = [training("t", "ada"), training("u", "ben")]
     history = simulate(Scheduler(), jobs, cancel={"t": 5.0})
@@ -133,8 +164,9 @@ people = st.sampled_from(["ada", "ben", "cem", "dia", "eve"])
 
 
 @st.composite
-def days(draw: st.DrawFn) -> list[Job]:
-    """A busy half minute: much more work than the GPU can do in it, in pieces and quanta of all sizes."""
+def days(draw: st.DrawFn, resting: bool = False) -> list[Job]:
+    """A busy half minute: much more work than the GPU can do in it, in pieces and quanta of all sizes; with
+    shoots that rest now and then, also at their end."""
     jobs = [
         Job(
             f"t{i}", Kind.TRAINING, draw(people), draw(moments), draw(st.floats(0.1, 15)),
@@ -142,13 +174,17 @@ def days(draw: st.DrawFn) -> list[Job]:
         )
         for i in range(draw(st.integers(0, 5)))
     ]  # fmt: skip
-    return jobs + [
-        Job(
-            f"s{i}", Kind.SHOOT, draw(people), draw(moments), draw(st.floats(0.05, 6)),
-            draw(st.sampled_from(SHOOT_QUANTA)),
-        )
-        for i in range(draw(st.integers(0, 15)))
-    ]  # fmt: skip
+    shares = st.lists(st.sampled_from([0.25, 0.5, 1.0]), unique=True) if resting else st.just([])
+    for i in range(draw(st.integers(0, 15))):
+        seconds = draw(st.floats(0.05, 6))
+        rests = tuple((share * seconds, draw(st.floats(0.1, 3))) for share in sorted(draw(shares)))
+        jobs.append(
+            Job(
+                f"s{i}", Kind.SHOOT, draw(people), draw(moments), seconds,
+                draw(st.sampled_from(SHOOT_QUANTA)), rests,
+            )
+        )  # fmt: skip
+    return jobs
 
 
 def between(history: list[Quantum], start: float, end: float) -> list[Quantum]:
@@ -197,6 +233,32 @@ def test_the_gpu_never_rests_and_does_nothing_twice(jobs: list[Job]) -> None:
         idle_from = earlier.at + earlier.seconds
         if later.at > idle_from + 1e-6:
             assert not [job for job in jobs if job.arrives < later.at - 1e-6 and job.done > later.at]
+
+
+@settings(max_examples=250, deadline=None)
+@given(days(resting=True))
+def test_shoots_that_rest_get_no_quantum_and_keep_nobody_from_the_gpu(jobs: list[Job]) -> None:
+    history = simulate(Scheduler(), jobs)
+    for job in jobs:
+        assert job.done >= job.arrives + job.seconds + sum(rest for _, rest in job.rests) - 1e-6
+    assert not [each for each in history if each.job.rests_at(each.at)]
+    for earlier, later in pairwise(history):
+        before = later.at - 1e-6
+        if before > earlier.at + earlier.seconds:
+            assert all(job.rests_at(before) for job in jobs if job.arrives < before < job.done)
+
+
+@settings(max_examples=250, deadline=None)
+@given(days(resting=True))
+def test_while_a_shoot_is_there_and_does_not_rest_a_training_has_one_quantum_at_a_time(
+    jobs: list[Job],
+) -> None:
+    shoots = [job for job in jobs if job.kind is Kind.SHOOT]
+    for earlier, later in pairwise(simulate(Scheduler(), jobs)):
+        if earlier.job.kind is later.job.kind is Kind.TRAINING:
+            there = [job for job in shoots if job.arrives <= earlier.at and job.done > later.at]
+            resting = [job for job in there if job.rests_at(earlier.at) or job.rests_at(later.at - 1e-6)]
+            assert there == resting
 
 
 @pytest.mark.parametrize("kind", Kind)

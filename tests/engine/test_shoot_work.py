@@ -1,6 +1,7 @@
 """A shoot as work: more are drawn than asked, the best are delivered, the others leave no trace."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.beside import Beside
 from engine.candidates import Opinion
-from engine.errors import AdapterCorrupt, NothingToShow
+from engine.errors import AdapterCorrupt, FaceModelUnusable, NothingToShow
+from engine.generator import Frame
 from engine.inspection import Inspection
 from engine.likeness import pack_identity
 from engine.lora import AdapterInfo, save_adapter
 from engine.messages import HeadshotsMade, MakeHeadshots, Picture, Progress
 from engine.pictures import write_picture
 from engine.shelf import AdapterShelf
-from engine.shoot_work import ShootWork
+from engine.shoot_work import MOST_BEHIND, ShootWork
 from engine.work import Work
+from tests.engine.at_once import AtOnce, Later
 from tests.engine.inspections import NO_FACE, PERSON, seen
 
 Judge = Callable[[int], Inspection]
@@ -48,7 +52,7 @@ def shoot(base, slot, adapter: Path, tmp_path: Path) -> Callable[..., ShootWork]
 
     def make(
         eyes: Eyes, count: int = 2, most: int = 3, person: str = "ada", out: str = "out",
-        finish=write_picture, **more,
+        finish=write_picture, thread=None, **more,
     ) -> ShootWork:  # fmt: skip
         request = MakeHeadshots(
             "s",
@@ -61,7 +65,8 @@ def shoot(base, slot, adapter: Path, tmp_path: Path) -> Callable[..., ShootWork]
             str(tmp_path / out),
             **more,
         )
-        return ShootWork(request, base, slot, shelf, eyes, finish, most)
+        beside = Beside(thread or AtOnce(), lambda: None)
+        return ShootWork(request, base, slot, shelf, eyes, finish, beside, most)
 
     return make
 
@@ -122,7 +127,7 @@ def test_progress_counts_up_and_ends_at_one(shoot: Callable) -> None:
 
 @pytest.mark.parametrize("killed_after", [1, 4, 5, 6, 9, 10, 11, 12])
 def test_a_shoot_that_was_killed_gives_the_same_pictures(shoot: Callable, killed_after: int) -> None:
-    """Five quanta a round (four denoising steps and the decoding), then one for each picture to deliver."""
+    """Five quanta a round (four denoising steps and the decoding), then one to mark what is delivered."""
     eyes = Eyes(lambda n: seen(0.5 + n / 50) if n % 4 == 1 else seen(0.2 + n / 50))
     whole = run(shoot(eyes, out="whole"))[-1]
     run(shoot(eyes, out="cut"), quanta=killed_after)
@@ -175,3 +180,78 @@ def test_nothing_half_written_is_left_when_the_disk_is_full(shoot: Callable, tmp
         run(shoot(eyes, finish=full))
     assert not list((tmp_path / "out").glob("*.jpg"))
     assert len(run(shoot(eyes))[-1].pictures) == 2, "what was drawn is still there"
+
+
+def until_it_waits(work: Work) -> int:
+    """Quanta before the one that only waits."""
+    for quanta in range(1000):
+        assert isinstance(work.quantum(), Progress)
+        if work.waiting:
+            return quanta
+    raise AssertionError("it never waits")
+
+
+def test_nothing_is_decided_before_everything_that_was_drawn_is_seen(shoot: Callable) -> None:
+    eyes, thread = Eyes(lambda n: seen() if n >= 2 else NO_FACE), Later()
+    work = shoot(eyes, thread=thread)
+    assert until_it_waits(work) == 5, "all four are drawn together"
+    for _ in range(4):
+        assert until_it_waits(work) == 0
+        assert thread.waiting
+        thread.do()
+    assert until_it_waits(work) == 0, "the two that are good are being marked"
+    assert thread.waiting == 2
+    thread.do(2)
+    made = work.quantum()
+    assert isinstance(made, HeadshotsMade)
+    assert (made.tried, made.reached) == (4, 2)
+
+
+def test_it_draws_on_while_pictures_are_kept_but_not_many_ahead(shoot: Callable, monkeypatch) -> None:
+    monkeypatch.setattr(Frame, "batch_size", 2)
+    thread = Later()
+    work = shoot(Eyes(lambda n: seen()), count=10, thread=thread)
+    assert until_it_waits(work) == 5 * MOST_BEHIND / 2
+    assert thread.waiting == MOST_BEHIND
+    thread.do()
+    assert until_it_waits(work) == 5
+    assert thread.waiting == MOST_BEHIND + 1
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_what_was_not_kept_before_a_crash_is_drawn_again(shoot: Callable, monkeypatch, kept: int) -> None:
+    monkeypatch.setattr(Frame, "batch_size", 1)  # in another batch a picture is the same but for rounding
+    eyes, thread = Eyes(lambda n: seen(0.5 + n / 50)), Later()
+    whole = run(shoot(eyes, out="whole"))[-1]
+    until_it_waits(shoot(eyes, out="cut", thread=thread))
+    thread.do(kept)
+    again = run(shoot(eyes, out="cut"))
+    looking, marking = int(kept > 0), 1
+    assert len(again[:-1]) == looking + 5 * (4 - kept) + marking
+    assert seeds(again[-1]) == seeds(whole)
+    for one, other in zip(whole.pictures, again[-1].pictures, strict=True):
+        assert np.array_equal(pixels(one), pixels(other))
+
+
+def test_stopping_brings_what_was_drawn_to_the_disk(shoot: Callable, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        work = shoot(Eyes(lambda n: seen()), thread=thread)
+        run(work, quanta=5)
+        work.checkpoint()
+        assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+def test_what_goes_wrong_beside_the_gpu_ends_the_shoot(shoot: Callable, tmp_path: Path) -> None:
+    def unusable(_: int) -> Inspection:
+        raise FaceModelUnusable("model.onnx", "is missing", "put it back")
+
+    thread = Later()
+    work = shoot(Eyes(unusable), thread=thread)
+    until_it_waits(work)
+    thread.do()
+    with pytest.raises(FaceModelUnusable):
+        work.quantum()
+    work.close()
+    assert thread.waiting == 0
+    thread.do(3)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 1, "nothing more was written"
