@@ -165,4 +165,7 @@ def test_it_compiles_in_one_piece_and_once(
     assert not less.merged
     assert accelerated.recompiles == 0, "a job that ran out of memory waits for no compiler"
     with plain.serving.holding(one), resources.serving.holding(one):
-        assert torch.allclose(look(plain.serving.base), look(resources.serving.base), atol=1e-4)
+        launched, compiled = look(plain.serving.base), look(resources.serving.base)
+    # In float8 a product is rounded before it is scaled instead of after it.
+    error = float((compiled - launched).norm() / launched.norm())
+    assert error < (0.02 if fp8 == "on" else 1e-5)
