@@ -93,7 +93,8 @@ class Computing:
         dataset = Dataset.of(split, self.recipe)
         for selfie in split.training:
             dataset.add(selfie, self.base, self.recipe)
-        dataset.say(self.base)
+        while dataset.say(self.base):
+            pass
         return dataset
 
     def training(self, recipe: Recipe, split: Split, seed: int, work_dir: Path) -> Training:

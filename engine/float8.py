@@ -108,7 +108,7 @@ class Float8Linear(nn.Module):
         self.bias = bias
         self.register_buffer("weight", torch.empty(outputs, inputs, dtype=FLOAT8, device=device))
         self.register_buffer("scale", torch.empty(outputs, 1, device=device))
-        self.register_buffer("unit", torch.ones((), device=device))
+        self.register_buffer("unit", torch.ones(1, device=device))
 
     def write(self, first_row: int, weight: Tensor) -> None:
         """Take over some of its rows."""

@@ -30,8 +30,7 @@ from engine.scheduler import Kind
 from engine.shelf import AdapterShelf
 from engine.work import Pace, Work
 
-# Pictures in memory that are not kept yet, not counting those that are decoded together: no more is drawn
-# until there are fewer. 3 MB each.
+# Pictures in memory that are not kept yet: no more are drawn until there are fewer. 3 MB each.
 MOST_BEHIND = 8
 
 

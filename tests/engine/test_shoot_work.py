@@ -12,7 +12,6 @@ from PIL import Image
 from engine.beside import Beside
 from engine.candidates import Opinion
 from engine.errors import AdapterCorrupt, FaceModelUnusable, NothingToShow
-from engine.generator import Frame
 from engine.inspection import Inspection
 from engine.likeness import pack_identity
 from engine.lora import AdapterInfo, save_adapter
@@ -194,7 +193,7 @@ def until_it_waits(work: Work) -> int:
 def test_nothing_is_decided_before_everything_that_was_drawn_is_seen(shoot: Callable) -> None:
     eyes, thread = Eyes(lambda n: seen() if n >= 2 else NO_FACE), Later()
     work = shoot(eyes, thread=thread)
-    assert until_it_waits(work) == 5, "all four are drawn together"
+    assert until_it_waits(work) == 4 + 4, "all four are drawn together, and each is decoded"
     for _ in range(4):
         assert until_it_waits(work) == 0
         assert thread.waiting
@@ -207,20 +206,22 @@ def test_nothing_is_decided_before_everything_that_was_drawn_is_seen(shoot: Call
     assert (made.tried, made.reached) == (4, 2)
 
 
-def test_it_draws_on_while_pictures_are_kept_but_not_many_ahead(shoot: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(Frame, "batch_size", 2)
+def test_it_draws_on_while_pictures_are_kept_but_not_many_ahead(shoot: Callable, slot, monkeypatch) -> None:
+    monkeypatch.setattr(slot, "batch_tokens", 2 * 16)
     thread = Later()
     work = shoot(Eyes(lambda n: seen()), count=10, thread=thread)
-    assert until_it_waits(work) == 5 * MOST_BEHIND / 2
+    assert until_it_waits(work) == (4 + 2) * MOST_BEHIND / 2
     assert thread.waiting == MOST_BEHIND
     thread.do()
-    assert until_it_waits(work) == 5
-    assert thread.waiting == MOST_BEHIND + 1
+    assert until_it_waits(work) == 4 + 1, "one of the next two"
+    assert thread.waiting == MOST_BEHIND
 
 
 @pytest.mark.parametrize("kept", range(4))
-def test_what_was_not_kept_before_a_crash_is_drawn_again(shoot: Callable, monkeypatch, kept: int) -> None:
-    monkeypatch.setattr(Frame, "batch_size", 1)  # in another batch a picture is the same but for rounding
+def test_what_was_not_kept_before_a_crash_is_drawn_again(
+    shoot: Callable, slot, monkeypatch, kept: int
+) -> None:
+    monkeypatch.setattr(slot, "batch_tokens", 1)  # in another batch a picture is the same but for rounding
     eyes, thread = Eyes(lambda n: seen(0.5 + n / 50)), Later()
     whole = run(shoot(eyes, out="whole"))[-1]
     until_it_waits(shoot(eyes, out="cut", thread=thread))
@@ -236,7 +237,7 @@ def test_what_was_not_kept_before_a_crash_is_drawn_again(shoot: Callable, monkey
 def test_stopping_brings_what_was_drawn_to_the_disk(shoot: Callable, tmp_path: Path) -> None:
     with ThreadPoolExecutor(max_workers=1) as thread:
         work = shoot(Eyes(lambda n: seen()), thread=thread)
-        run(work, quanta=5)
+        run(work, quanta=4 + 4)
         work.checkpoint()
         assert len(list((tmp_path / "out").rglob("*.png"))) == 4
 
