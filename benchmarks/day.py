@@ -41,12 +41,19 @@ LOOKING_AT_IT, MARKING = 0.22 + 0.2, 0.53
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a GPU for FLUX.1-dev: a denoising step of one picture at 1024 px, and training steps."""
+    """Seconds of a GPU for FLUX.1-dev: a denoising step at 1024 px, for each of the pictures that are drawn
+    together, and training steps."""
 
     name: str
     denoising_step: float
     training_step_512: float
     training_step_768: float
+    together: int = 1
+
+    @property
+    def quantum(self) -> float:
+        """Of a shoot."""
+        return self.denoising_step * self.together
 
     @property
     def picture(self) -> float:
@@ -65,11 +72,11 @@ COSTS = (
     # Measured on an H100, random weights, drawing in float8 and training in bfloat16; 768 px from the mean of
     # 1000 steps of a preset.
     Costs("As measured with few kernels, recorded", 0.090, 0.108, 0.180),
-    # Measured on an H200, both in float8: a picture 2.29 s with decoding, 1000 steps of a preset 92.7 s
-    # (results/selfies_to_headshots.md), of them at 512 px as in results/flux_speed.md.
-    Costs("As measured on an H200", (2.29 - DECODING) / DENOISING_STEPS, 0.078, 0.126),
-    # 28 steps in 2.6 s, 1000 training steps in 80 s; 768 px again by tokens, to 1024 in .26 s.
-    Costs("At the goals of the engine's speed", 2.6 / 28, 0.080, 0.145),
+    # Measured on an H200, both in float8: four pictures in 8.98 s (results/flux_speed.md), a training step at
+    # 512 px .077 s; 1000 steps of a preset 92.7 s (results/selfies_to_headshots.md).
+    Costs("As measured on an H200", 8.98 / 4 / DENOISING_STEPS, 0.077, 0.128, together=4),
+    # Four pictures in 9 s, 1000 training steps in 80 s; 768 px again by tokens, to 1024 in .26 s.
+    Costs("At the goals of the engine's speed", 9 / 4 / DENOISING_STEPS, 0.080, 0.145, together=4),
 )
 
 
@@ -199,7 +206,7 @@ def shoot(name: str, person: str, arrives: float, more: int, costs: Costs) -> Jo
     first, drawn = PICTURES * costs.picture, (PICTURES + more) * costs.picture
     between = ((first, LOOKING_AT_IT),) if more else ()
     rests = (*between, (drawn, LOOKING_AT_IT + HEADSHOTS * MARKING))
-    return Job(name, Kind.SHOOT, person, arrives, drawn, costs.denoising_step, rests)
+    return Job(name, Kind.SHOOT, person, arrives, drawn, costs.quantum, rests)
 
 
 def row(name: str, make: Callable[[], Policy], costs: Costs, days: int) -> str:
@@ -230,8 +237,8 @@ def table(costs: Costs, days: int) -> list[str]:
     return [
         f"## {costs.name}",
         "",
-        f"A denoising step takes {costs.denoising_step:.3f} s, decoding {DECODING:.2f} s, a training step"
-        f" {costs.training_step:.3f} s, a training {show(jobs[0].seconds)}. Beside the GPU a picture takes"
+        f"A denoising step takes {costs.denoising_step:.3f} s for each of {costs.together} together, decoding"
+        f" {DECODING:.2f} s, a training step {costs.training_step:.3f} s, a training {show(jobs[0].seconds)}. Beside the GPU a picture takes"
         f" {LOOKING_AT_IT:.2f} s, and {MARKING:.2f} s where it is delivered. Work of the GPU for {busy:.0%}"
         f" of the waking hours, {rush:.0%} of the two busiest.",
         "",

@@ -7,9 +7,9 @@ Transformer, T5, CLIP and autoencoder have FLUX.1-dev's sizes; all else is the e
 at a time as engine/engine.py moves it, after the warm-up that the engine does at its start. Random weights
 draw noise, in which nobody has a face. So whoever looks at a picture is shown one of the selfies instead: a
 look takes as long as a look at a face, no candidate has a flaw (8 are drawn for 4, the usual number), and as
-all looks at the adapter find the same, stopping early is off: the training takes all its steps. What a GPU
-has still to do when a stage ends belongs to the next that waits for it within a quantum: merging is mostly in
-drawing. What a shoot's pictures cost beside the GPU is not in its sum, but where it waits for that.
+all looks at the adapter find the same, stopping early is off: the training takes all its steps. A stage
+ends when the GPU has done it. What a shoot's pictures cost beside the GPU is not in its sum, but where it
+waits for that.
 
 Where OpenCV or the face models are missing: `--no-faces`, with a file of the selfies' facts that a run with
 them writes (`--facts`). Writes benchmarks/results/selfies_to_headshots.md.
@@ -218,7 +218,7 @@ class Journey:
         request = TrainAdapter(
             "t", "ada", "a", tuple(map(str, photos)), str(self.work), str(self.work / "a.safetensors"), facts
         )
-        stages = self.figures.training
+        stages = self.figures.training = Stages(self.resources.wait)
         with mock.patch.object(curve, "PATIENCE", 10**9), stages.watching(*TRAINING_STAGES):
             work = TrainingWork(
                 request, self.resources.base, self.resources.slot, self.recipe, self.accelerator, eyes,
@@ -243,7 +243,7 @@ class Journey:
 
     def shoot(self, eyes: Any, finish: Finish, candidates: int) -> None:
         """With so many candidates a headshot at most; the adapter comes from its file."""
-        resources, stages, beside = self.resources, Stages(), Stages()
+        resources, stages, beside = self.resources, Stages(self.resources.wait), Stages()
         resources.forget("a")
         request = MakeHeadshots(
             "s", "ada", "a", str(self.work / "a.safetensors"), PROMPT, HEADSHOTS, 1,

@@ -13,7 +13,9 @@ REST = "the rest"
 class Stages:
     """One stage within another is not counted twice: the outer one's clock stands still meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        """wait: at the end of each stage, for what it has told a GPU to do."""
+        self._wait = wait
         self.seconds, self.calls = defaultdict[str, float](float), Counter[str]()
         self._open, self._since = list[str](), 0.0
 
@@ -31,6 +33,7 @@ class Stages:
         try:
             yield
         finally:
+            self._wait()
             self._turn()
             self._open.pop()
 

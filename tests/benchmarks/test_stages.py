@@ -35,6 +35,17 @@ def test_a_stage_within_another_is_not_counted_twice(clock: list[float]) -> None
     assert stages.total == 20
 
 
+def test_a_stage_ends_when_the_gpu_has_done_it(clock: list[float]) -> None:
+    def wait() -> None:
+        clock[0] += 100
+
+    stages = Stages(wait)
+    with stages.watching((Kitchen, "cook", "cooking")):
+        Kitchen().cook(clock)
+        clock[0] += 10
+    assert stages.seconds == {REST: 110, "cooking": 108}
+
+
 def test_what_was_watched_is_itself_again_and_a_failure_is_counted(clock: list[float]) -> None:
     stages, cook = Stages(), Kitchen.cook
     with pytest.raises(TypeError), stages.watching((Kitchen, "cook", "cooking")):
