@@ -238,9 +238,9 @@ def table(costs: Costs, days: int) -> list[str]:
         f"## {costs.name}",
         "",
         f"A denoising step takes {costs.denoising_step:.3f} s for each of {costs.together} together, decoding"
-        f" {DECODING:.2f} s, a training step {costs.training_step:.3f} s, a training {show(jobs[0].seconds)}. Beside the GPU a picture takes"
-        f" {LOOKING_AT_IT:.2f} s, and {MARKING:.2f} s where it is delivered. Work of the GPU for {busy:.0%}"
-        f" of the waking hours, {rush:.0%} of the two busiest.",
+        f" {DECODING:.2f} s, a training step {costs.training_step:.3f} s, a training {show(jobs[0].seconds)}."
+        f" Beside the GPU a picture takes {LOOKING_AT_IT:.2f} s, and {MARKING:.2f} s where it is delivered."
+        f" Work of the GPU for {busy:.0%} of the waking hours, {rush:.0%} of the two busiest.",
         "",
         "| policy | headshots begin: median | p95 | delivered: median | p95 | trained: median | p95 |",
         "|---|---|---|---|---|---|---|",
