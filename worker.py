@@ -183,7 +183,7 @@ def make(settings: Settings, command: Sequence[str] = COMMAND) -> Service:
     """Everything in a worker's process, not yet started."""
     data_dir = settings.bot.data_dir.absolute()
     chosen = settings.engine.model_dump(exclude={"licence_confirmed"})
-    config = EngineConfig(**chosen, cache_dir=str(data_dir / "cache"))
+    config = EngineConfig(**chosen, cache_dir=f"{data_dir}/cache", metrics_dir=f"{data_dir}/metrics")
     environ = without_secrets({**os.environ, "TQDM_DISABLE": "1"})  # progress bars are no lines of a log
     engine, database = EngineClient(config, environ=environ, command=command), Database(settings.database_url)
     tool = EngineTool(engine, config.base, database, open_blobs(settings), data_dir / "work")

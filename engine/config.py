@@ -19,6 +19,7 @@ class EngineConfig:
     device: `auto`, `cpu`, `cuda` or `cuda:N`.
     preset: `fast`, `balanced` or `best`; every hyper-parameter of training is derived from it and the base.
     cache_dir: where the engine may keep files of its own (tiny base, compiled artifacts).
+    metrics_dir: where it writes what may be watched, see `engine.metrics`; empty = nowhere.
     threads: CPU threads for torch; 0 = torch's choice, or a few beside a GPU.
     """
 
@@ -26,6 +27,7 @@ class EngineConfig:
     device: str = "auto"
     preset: str = "balanced"
     cache_dir: str = "data/cache"
+    metrics_dir: str = ""
     threads: int = 0
     memory_tier: str = "auto"  # see `engine.tiers`
     merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says

@@ -36,9 +36,11 @@ from engine.messages import (
     Request,
     TrainAdapter,
 )
+from engine.metrics import Metrics
 from engine.models import Base
 from engine.pictures import Finish
 from engine.presets import recipe_for
+from engine.residency import device_id
 from engine.resources import Resources
 from engine.scheduler import Scheduler
 from engine.shoot_work import ShootWork
@@ -105,6 +107,8 @@ class Engine:
         self._photos = PhotoDesk(check, send)
         self._processor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside-the-gpu")
         self._scheduler = Scheduler()
+        self._metrics = Metrics(config.metrics_dir, device_id(base.device))
+        self._metrics.write()
         self._work: dict[str, Work] = {}
         self._asked: dict[str, tuple[TrainAdapter | MakeHeadshots, Allowance]] = {}
         self._reported: dict[str, tuple[float, str, int]] = {}
@@ -164,6 +168,7 @@ class Engine:
         self._work[work.id] = work
         self._asked[work.id] = request, self._resources.all
         self._scheduler.add(work.id, work.kind, work.person_id)
+        self._metrics.begun(work.kind)
         self._report_queue()
 
     def _make(self, request: TrainAdapter | MakeHeadshots, allowance: Allowance) -> Work:
@@ -200,15 +205,16 @@ class Engine:
 
     def _cancel(self, target_id: str) -> None:
         """Also what is not known (any more) is answered: nobody waits for it in vain."""
-        self._drop(target_id)
+        self._drop(target_id, "cancelled")
         self._send(Failed(target_id, "cancelled"))
         self._report_queue()
 
     def _run_quantum(self, task_id: str) -> None:
-        begun = time.monotonic()
+        begun, kind = time.monotonic(), self._work[task_id].kind
         reply = self._guard(task_id, lambda: self._quantum(task_id))
         spent = time.monotonic() - begun
         self._scheduler.ran(task_id, spent)
+        self._metrics.ran(kind, spent)
         if task_id in self._work:  # it is not, where it could not go on with what has changed
             self._work[task_id].compute_seconds += spent
         if isinstance(reply, Progress):
@@ -228,7 +234,7 @@ class Engine:
             "recompiles": self._acceleration.recompiles,
         }
         del work
-        self._drop(task_id)
+        self._drop(task_id, reply.reason if isinstance(reply, Failed) else "done")
         if isinstance(reply, Failed) and reply.reason == "out_of_memory":
             self._resources.collect()
         self._send(reply)
@@ -257,6 +263,7 @@ class Engine:
         # work that had too little: it is gone, all of it, before memory is collected.
         kind = self._work[task_id].kind.value
         log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
+        self._metrics.stepped_down(kind)
         self._asked[task_id] = request, less
         self._close(task_id)
         for training in self._trainings().values():
@@ -323,8 +330,9 @@ class Engine:
         if isinstance(request, TrainAdapter):  # looks at it were merged, as far as it had come
             self._resources.forget(request.adapter_id)
 
-    def _drop(self, task_id: str) -> None:
+    def _drop(self, task_id: str, outcome: str) -> None:
         if task_id in self._work:
+            self._metrics.ended(self._work[task_id].kind, outcome, self._acceleration.recompiles)
             self._close(task_id)
         self._work.pop(task_id, None)
         self._asked.pop(task_id, None)

@@ -21,6 +21,13 @@ def card_mib(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).total_memory // _MIB if device.type == "cuda" else 0
 
 
+def device_id(device: torch.device) -> str:
+    """A GPU's own, whatever else is visible."""
+    if device.type != "cuda":
+        return device.type
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def base_mib(transformer: nn.Module) -> int:
     """Of its weights in 16 bits."""
     return sum(each.numel() for each in transformer.parameters()) * 2 // _MIB

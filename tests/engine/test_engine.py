@@ -40,6 +40,7 @@ from engine.models import load_base
 from engine.pictures import write_picture
 from engine.training_work import TrainingWork
 from tests.engine.endless_base import make_endless
+from tests.engine.test_metrics import read
 
 
 class Running:
@@ -52,7 +53,11 @@ class Running:
         base: str = "tiny",
         memory_tier: str = "auto",
     ) -> None:
-        config = EngineConfig(base=base, device="cpu", cache_dir=str(cache_dir), memory_tier=memory_tier)
+        self.metrics = cache_dir / "metrics"
+        config = EngineConfig(
+            base=base, device="cpu", cache_dir=str(cache_dir), metrics_dir=str(self.metrics),
+            memory_tier=memory_tier,
+        )  # fmt: skip
         self.replies: Queue = Queue()
         self.base = load_base(config)
         self.engine = Engine(config, self.base, check, self.replies.put, write_picture)
@@ -183,6 +188,20 @@ def test_a_device_is_lost_also_where_a_library_says_it_in_words_of_its_own(
     running._thread.join(20)
     assert isinstance(running.error, DeviceLost)
     assert not [reply for reply in list(running.replies.queue) if isinstance(reply, Failed)]
+
+
+def test_what_the_engine_did_may_be_watched(running: Running, coloured_photos, tmp_path: Path) -> None:
+    running.engine.submit(training(coloured_photos((200, 60, 60)), tmp_path))
+    assert isinstance(running.answer("t"), AdapterTrained)
+    running.engine.submit(replace(training(coloured_photos((200, 60, 60)), tmp_path, "u"), photos=()))
+    assert isinstance(running.answer("u"), Failed)
+    running.engine.submit(Cancel("c", "nobody"))
+    running.answer("nobody")
+    found = read(running.metrics)
+    assert found["likeness_requests_ended_total", "cpu", "training", "done"] == 1
+    assert found["likeness_requests_in_hand", "cpu", "training"] == 0
+    assert found["likeness_quantum_seconds_count", "cpu", "training"] > 3
+    assert found["likeness_recompiles", "cpu"] == 0
 
 
 def test_a_quantum_is_over_when_the_device_has_done_it(

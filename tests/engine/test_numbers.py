@@ -10,6 +10,7 @@ import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from engine import flow
+from engine.models import KnownTexts
 from engine.sigma_shift import SigmaShift
 from tests.engine import bfl_flux
 
@@ -75,7 +76,7 @@ def test_text_is_512_tokens_long_padded_and_unmasked_as_the_pipeline_has_it(base
     default = inspect.signature(FluxPipeline.__call__).parameters["max_sequence_length"].default
     long = copy.deepcopy(base.t5_tokenizer)
     long.model_max_length = default
-    flux = replace(base, t5_tokenizer=long)
+    flux = replace(base, t5_tokenizer=long, known_texts=KnownTexts())
     assert flux.text_tokens == default == 512
     text = flux.encode_text("photo of sks person")
     pipeline = FluxPipeline.from_pretrained(base.folder.path)

@@ -35,14 +35,14 @@ def own(cache_dir):
 
 
 def test_layer_by_layer_the_text_is_the_same_and_the_weights_are_home_again(own) -> None:
-    before = own.encode_text("photo of sks person")
+    before = own._encoded("photo of sks person")
     homes = [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()]
     seen = []
     by_layer(own.t5, own.t5.encoder.block, CPU)
     own.t5.encoder.block[0].layer[0].register_forward_pre_hook(
         lambda module, _: seen.append(next(module.parameters()).data_ptr())
     )
-    after = own.encode_text("photo of sks person")
+    after = own._encoded("photo of sks person")
     assert torch.equal(before.tokens, after.tokens)
     assert [tensor.data_ptr() for tensor in own.t5.encoder.block.parameters()] == homes
     assert len(seen) == 1
