@@ -95,6 +95,7 @@ class Acceleration:
             extra={
                 "seconds": round(time.monotonic() - begun, 1),
                 "compiled": self._warmed_at,
+                "batch_tokens": self._resources.serving.batch_tokens if self._resources.serving else 0,
                 "attention": [self.attention.training, self.attention.drawing],
             },
         )

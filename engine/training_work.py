@@ -73,7 +73,7 @@ class TrainingWork(Work):
         self._training: Training | None = None
         self._look: Validation | None = None
         self._pace = Pace()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), 0
 
     @property
     def training(self) -> Training | None:
@@ -100,6 +100,7 @@ class TrainingWork(Work):
             if self._drew_prior() or self._dataset.say(self._base):
                 return self._prepared()
             self._training = self._begin()
+            self._saved_step = self._training.step_index
         if self._look is not None or self._look_is_due(self._training):
             return self._validate(self._training)
         if self._training.finished:
@@ -167,7 +168,12 @@ class TrainingWork(Work):
         return training
 
     def _train(self, training: Training) -> Reply:
+        """Some steps; or the beginning of a save, which takes as long as they do."""
         begun, first = time.monotonic(), training.step_index
+        if self._save_is_due(training):
+            training.begin_save()
+            self._saved_at, self._saved_step = begun, first
+            return self._progress(training)
         until = self._plan.next_after(first, training.total_steps)
         while training.step_index < until:
             loss, before = training.step(), training.notes.get(LOSS)
@@ -177,10 +183,11 @@ class TrainingWork(Work):
         self._pace.stepped(training.step_index - first)
         if training.finished and not self._reference.held_out:
             return self._finish(training)
-        if time.monotonic() - self._saved_at > self._recipe.save_seconds and not training.saving:
-            training.begin_save()
-            self._saved_at = time.monotonic()
         return self._progress(training)
+
+    def _save_is_due(self, training: Training) -> bool:
+        late = time.monotonic() - self._saved_at > self._recipe.save_seconds
+        return late and not training.saving and training.step_index > self._saved_step
 
     def _look_is_due(self, training: Training) -> bool:
         step, total = training.step_index, training.total_steps

@@ -316,6 +316,26 @@ def test_a_training_goes_on_while_its_checkpoint_is_written(
     assert not list((tmp_path / "a-work").iterdir())
 
 
+def test_a_save_begins_in_a_quantum_of_its_own(train: Callable, coloured_photos: Callable) -> None:
+    """It takes as long as the steps of one."""
+    work, steps, saves = train(coloured_photos((200, 60, 60), 3), save_seconds=0.0), [], []
+    run(work, quanta=3 + 1)
+    begin = work._begin
+
+    def begun() -> object:
+        training = begin()
+        save = training.begin_save
+        training.begin_save = lambda: (saves.append(len(steps)), save())
+        return training
+
+    work._begin = begun
+    while isinstance(reply := work.quantum(), Progress):
+        steps.append(reply.step)
+    assert saves
+    trained = [quantum for quantum in range(1, len(steps)) if steps[quantum] > steps[quantum - 1]]
+    assert sorted([0, *trained, *saves]) == list(range(len(steps)))
+
+
 def test_a_disk_that_is_full_is_told_at_the_next_save(
     train: Callable, coloured_photos: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
