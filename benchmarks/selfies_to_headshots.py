@@ -275,7 +275,7 @@ class Journey:
             if not isinstance(reply, Progress):
                 work.close()
                 return reply
-            if work.waiting:
+            while work.waiting:
                 self.awake.wait()
                 self.awake.clear()
             between()

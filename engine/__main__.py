@@ -106,9 +106,7 @@ def _serve(engine: Any, facts: dict[str, Any], requests: Any, replies: ReplyStre
     from engine.engine import DeviceLost
 
     def stop() -> None:
-        timer = threading.Timer(GRACE_SECONDS, os._exit, args=(LOST,))
-        timer.daemon = True
-        timer.start()
+        _end_in_time()
         engine.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,8 +117,16 @@ def _serve(engine: Any, facts: dict[str, Any], requests: Any, replies: ReplyStre
         engine.run()
     except DeviceLost as error:
         log.error("device_lost", extra={"problem": str(error)})
+        _end_in_time()
         return LOST
     return 0
+
+
+def _end_in_time() -> None:
+    """Whatever hangs."""
+    timer = threading.Timer(GRACE_SECONDS, os._exit, args=(LOST,))
+    timer.daemon = True
+    timer.start()
 
 
 def _die_with_parent() -> None:

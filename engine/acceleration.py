@@ -23,7 +23,7 @@ from engine.config import PRESETS
 from engine.crops import bucket
 from engine.generator import BATCH_PICTURES, Frame
 from engine.lean_blocks import compile_blocks
-from engine.lora import Adapter, AdapterInfo
+from engine.lora import BATCH_TOKENS, Adapter, AdapterInfo
 from engine.merging import Holder, Serving
 from engine.models import VAE_FACTOR, Base
 from engine.presets import Recipe, recipe_for
@@ -216,13 +216,16 @@ class Acceleration:
         merged = training.to(resources.base.device, resources.base.dtype)
         self._settle_batches(drawing, holder, merged, picture)
         looked = training if holder is resources.slot else merged
-        for size in set(_frame(look).batches(len(PROMPTS) * len(SEEDS), holder.batch_tokens)):
-            self._asked(drawing, holder, looked, look, size)
+        anybody = self._recipe.prior_count if self._recipe.prior_share else 0
+        for side, count in ((look, len(PROMPTS) * len(SEEDS)), (min(self._recipe.resolutions_px), anybody)):
+            for size in set(_frame(side).batches(count, holder.batch_tokens)):
+                self._asked(drawing, holder, looked, side, size)
 
     def _settle_batches(self, drawing: Base, holder: Holder, adapter: Adapter, side_px: int) -> None:
         """Warm each size of batch, and let serving weights draw as many together as take no longer than may
         be waited for: twice as many take twice as long at most."""
         size, seconds, tokens = 1, 0.0, _frame(side_px).tokens
+        holder.batch_tokens = BATCH_TOKENS  # it may be settled again, where nothing is compiled after all
         while size <= BATCH_PICTURES:
             longer = size > 1 and size * tokens > holder.batch_tokens
             if longer and (not isinstance(holder, Serving) or 2 * seconds > BATCH_SECONDS):

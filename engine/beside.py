@@ -19,8 +19,19 @@ class Beside:
         self._jobs.append(future)
         future.add_done_callback(lambda _: self._wake())
 
+    @property
+    def failed(self) -> bool:
+        """Whether `under_way` would raise."""
+        over = (job for job in self._jobs if job.done() and not job.cancelled())
+        return any(job.exception() is not None for job in over)
+
+    @property
+    def pending(self) -> int:
+        """How many are not done yet."""
+        return sum(not job.done() for job in self._jobs)
+
     def under_way(self) -> int:
-        """How many are not done yet. Raises, once, what went wrong in one that is."""
+        """`pending`. Raises, once, what went wrong in one that is done."""
         while self._jobs and self._jobs[0].done():
             self._jobs.pop(0).result()
         return len(self._jobs)

@@ -32,7 +32,7 @@ class EngineConfig:
     memory_tier: str = "auto"  # see `engine.tiers`
     merge: str = "auto"  # adapters merged into serving weights; auto = as the memory tier says
     compile: str = "auto"  # blocks compiled, warmed at the start; auto = on an NVIDIA GPU
-    cuda_graphs: str = "auto"  # passes recorded and replayed, see `engine.recording`; auto = on an NVIDIA GPU
+    cuda_graphs: str = "auto"  # passes recorded and replayed, see `engine.recording`; auto = by GPU and tier
     attention: str = "auto"  # the fastest by measurement, see `engine.attention`; safe = torch's own choice
     kernels: str = "auto"  # own blocks and Triton kernels, see `engine.flux_ops`; auto = where they are right
     fp8: str = "auto"  # products with frozen weights in float8, see `engine.tiers.float8_for`

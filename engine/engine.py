@@ -42,7 +42,7 @@ from engine.pictures import Finish
 from engine.presets import recipe_for
 from engine.residency import device_id
 from engine.resources import Resources
-from engine.scheduler import Scheduler
+from engine.scheduler import Kind, Scheduler
 from engine.shoot_work import ShootWork
 from engine.tiers import Allowance
 from engine.trainer import Training, TrainingDiverged
@@ -129,12 +129,19 @@ class Engine:
 
     def run(self) -> None:
         """Until stopped. Raises DeviceLost."""
+        try:
+            self._run()
+        finally:  # the process could not end before it has done all
+            self._processor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
         while not self._stopping:
             self._take_requests(wait=self._scheduler.idle)
             task_id = None if self._stopping else self._scheduler.next()
             if task_id is not None:
                 self._run_quantum(task_id)
-        for work in self._work.values():
+        # A shoot's waits for the processor; a training's must not wait for that.
+        for work in sorted(self._work.values(), key=lambda work: work.kind is Kind.SHOOT):
             self._guard(work.id, work.checkpoint)
         log.info("engine_stopped", extra={"unfinished": len(self._work)})
 
@@ -151,7 +158,8 @@ class Engine:
     def _handle(self, request: Request | _Awake) -> None:
         match request:
             case _Awake():
-                self._scheduler.resume(request.id)
+                if request.id in self._work and not self._work[request.id].waiting:
+                    self._scheduler.resume(request.id)
             case Cancel():
                 self._cancel(request.target_id)
             case ForgetAdapter():  # nobody waits for an answer
@@ -265,6 +273,8 @@ class Engine:
         log.warning("out_of_memory_steps_down", extra={"request_id": task_id, "kind": kind})
         self._metrics.stepped_down(kind)
         self._asked[task_id] = request, less
+        if isinstance(request, MakeHeadshots):  # what was drawn with more is not drawn again with less
+            self._work[task_id].checkpoint()
         self._close(task_id)
         for training in self._trainings().values():
             training.forget_recordings()

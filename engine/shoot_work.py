@@ -86,9 +86,14 @@ class ShootWork(Work):
         self._beside.close()
         self._drawing = None  # a job that will never be done may hold on to all this for a moment
 
+    @property
+    def waiting(self) -> bool:
+        """See `Work.waiting`."""
+        most = 1 if self._drawing is None or self._drawing.finished else MOST_BEHIND
+        return self._beside.pending >= most and not self._beside.failed
+
     def quantum(self) -> Reply:
         """See `Work.quantum`."""
-        self.waiting = False
         request = self._request
         adapter = self._shelf.get(request.adapter_id, Path(request.adapter_path))
         if adapter.info.person_id != request.person_id:
@@ -97,10 +102,10 @@ class ShootWork(Work):
             return self._made
         standard = self._standard(adapter)
         behind = self._beside.under_way()
-        if self._drawing is not None and not self._drawing.finished:
-            return self._draw(self._drawing) if behind < MOST_BEHIND else self._wait()
+        if self._drawing is not None and not self._drawing.finished and behind < MOST_BEHIND:
+            return self._draw(self._drawing)
         if behind:
-            return self._wait()
+            return self._progress()
         if self._choice is None:
             wanted = self._next_shots(standard)
             if wanted:
@@ -112,12 +117,7 @@ class ShootWork(Work):
         unmarked = self._unmarked(self._choice)
         for place, index in unmarked.items():
             self._beside.begin(partial(self._mark, place, index))
-        return self._wait() if unmarked else self._close(self._choice, standard)
-
-    def _wait(self) -> Progress:
-        """For what is done beside the GPU."""
-        self.waiting = True
-        return self._progress()
+        return self._progress() if unmarked else self._close(self._choice, standard)
 
     def _standard(self, adapter: Adapter) -> Standard:
         def faces(opinions: list[Opinion]) -> list[Any]:
@@ -136,7 +136,7 @@ class ShootWork(Work):
         for index in found:
             self._beside.begin(partial(self._look, index))
         if found:
-            return self._wait()
+            return self._progress()
         shots = {index: self._shots[index] for index in wanted}
         self._drawing = Drawing(self._base, self._slot, adapter, self._frame, shots, self._take)
         return self._draw(self._drawing)

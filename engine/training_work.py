@@ -97,6 +97,8 @@ class TrainingWork(Work):
         if self._waiting:
             return self._prepare()
         if self._training is None:
+            if len(self._dataset.photos) < MIN_SELFIES:
+                raise NotEnoughSelfies(len(self._dataset.photos), MIN_SELFIES)
             if self._drew_prior() or self._dataset.say(self._base):
                 return self._prepared()
             self._training = self._begin()
@@ -140,8 +142,6 @@ class TrainingWork(Work):
             self._thumbnails.append(face.thumbnail)
 
     def _begin(self) -> Training:
-        if len(self._dataset.photos) < MIN_SELFIES:
-            raise NotEnoughSelfies(len(self._dataset.photos), MIN_SELFIES)
         request, held_out = self._request, {selfie.key for selfie in self._dataset.held_out}
         self._reference = Reference(
             held_out=tuple(s.facts.identity for s in self._selfies if s.facts and s.key in held_out),

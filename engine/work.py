@@ -38,8 +38,12 @@ class Work(ABC):
     def __init__(self, request_id: str, person_id: str) -> None:
         self.id, self.person_id = request_id, person_id
         self.compute_seconds = 0.0  # of all its quanta, whoever runs them counts
-        self.waiting = False  # after a quantum: for a thread beside the GPU, which says when it is done
         self._begun_at = time.monotonic()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a quantum could only wait for a thread beside the GPU, which says what it has done."""
+        return False
 
     @abstractmethod
     def quantum(self) -> Reply:

@@ -198,9 +198,10 @@ def test_as_many_are_drawn_together_as_may_be_waited_for(
         return given[4] * seconds_each
 
     monkeypatch.setattr(accelerated, "_asked", ask)
+    monkeypatch.setattr("engine.acceleration.BATCH_TOKENS", tokens)
     for holder, most, wanted in ((serving, settled, asked), (resources.slot, 1, [1])):
         sizes.clear()
-        holder.batch_tokens = tokens
+        holder.batch_tokens = 99 * tokens  # settled before, when it was faster
         accelerated._settle_batches(resources.base, holder, None, resources.base.settings.picture_px)
         assert (sizes, holder.batch_tokens) == (wanted, most * tokens)
 
