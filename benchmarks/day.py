@@ -118,7 +118,6 @@ class TwoQueues:
         self._queues = {kind: FirstComeFirstServed() for kind in (Kind.SHOOT, Kind.TRAINING)}
         self._kinds: dict[str, Kind] = {}
         self._begun: str | None = None
-        self._paused = ""
 
     def add(self, task_id: str, kind: Kind, person_id: str) -> None:
         """See `Policy`."""
@@ -127,25 +126,29 @@ class TwoQueues:
 
     def remove(self, task_id: str) -> None:
         """See `Policy`."""
-        self._queues[self._kinds.pop(task_id)].remove(task_id)
+        self._of(task_id).remove(task_id)
+        del self._kinds[task_id]
         self._begun = None if self._begun == task_id else self._begun
 
     def next(self) -> str | None:
         """See `Policy`."""
         if self._begun is None:
             self._begun = self._queues[Kind.SHOOT].next() or self._queues[Kind.TRAINING].next()
-        return self._begun if self._begun != self._paused else None
+        return self._of(self._begun).next() if self._begun else None
 
     def ran(self, task_id: str, seconds: float) -> None:
         """See `Policy`."""
 
     def pause(self, task_id: str) -> None:
-        """See `Policy`. Only what has begun can wait, and that is one."""
-        self._paused = task_id
+        """See `Policy`."""
+        self._of(task_id).pause(task_id)
 
     def resume(self, task_id: str) -> None:
         """See `Policy`."""
-        self._paused = ""
+        self._of(task_id).resume(task_id)
+
+    def _of(self, task_id: str) -> FirstComeFirstServed:
+        return self._queues[self._kinds[task_id]]
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {

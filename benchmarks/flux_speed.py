@@ -50,6 +50,7 @@ from engine.trainer import Training
 RESULT = Path(__file__).parent / "results" / "flux_speed.md"
 RANK, STEPS = 16, 28
 WARM_CALLS = 3  # the second is recorded
+MICRO_BATCHES = (2, 4)  # pictures of a training step, beside one
 # Measured in bfloat16 on an H200: what a large product reaches. TFLOP of a forward pass: 12.91 GFLOP a token
 # and 4 N^2 * 3072 * 57 for attention, N with 512 tokens of text.
 PEAK_TFLOPS = 772
@@ -372,11 +373,16 @@ def part_train(bench: Bench, transformer: Any) -> None:
                 label = f"ours{', float8' if fp8 else ''}, {name} px"
                 _train_row(bench, label, name, _training(bench, base, slot, side).step)
                 free(bench)
+        for pictures in MICRO_BATCHES:  # in what was switched on last
+            label = f"the same, 512 px, {pictures} pictures together"
+            step = _training(bench, base, slot, bench.geometry.sides[0], pictures).step
+            _train_row(bench, label, 512, step, pictures)
+            free(bench)
 
 
-def _training(bench: Bench, base: Base, slot: AdapterSlot, side_px: int) -> Training:
+def _training(bench: Bench, base: Base, slot: AdapterSlot, side_px: int, pictures: int = 1) -> Training:
     """The engine's own, with all that the preset `balanced` switches on."""
-    recipe = replace(recipe_for("balanced", BaseSettings()), rank=RANK, batch_size=1)
+    recipe = replace(recipe_for("balanced", BaseSettings()), rank=RANK, batch_size=pictures)
     data = random_dataset(base, side_px, bench.geometry.text_tokens)
     accelerator = Accelerator(cpu=bench.device.type == "cpu", mixed_precision="no")
     info = AdapterInfo("a", "p", "random", RANK)
@@ -419,13 +425,13 @@ def _exact_gradient(bench: Bench, transformer: Any) -> Tensor:
     return _gradient(bench, random_base(transformer, bench.device), AdapterSlot(transformer))
 
 
-def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object]) -> None:
+def _train_row(bench: Bench, label: str, name: int, step: Callable[[], object], pictures: int = 1) -> None:
     begun = time.perf_counter()
     step()
     bench.wait()
     warm = time.perf_counter() - begun
     seconds = bench.seconds(step, rounds=10)
-    share = TRAINING_TFLOP[name] / seconds / PEAK_TFLOPS
+    share = pictures * TRAINING_TFLOP[name] / seconds / PEAK_TFLOPS
     gib, kernels = bench.memory_gib(), bench.kernels(step)
     bench.say(f"| {label} | {seconds * 1000:.0f} | {share:.0%} | {warm:.0f} | {gib:.0f} | {kernels} |")
 

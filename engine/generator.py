@@ -17,6 +17,7 @@ from engine.merging import Holder
 from engine.models import VAE_FACTOR, Base, TextCondition
 from engine.pictures import Pixels
 
+# Together at most, however small: each size is warmed.
 BATCH_PICTURES = 8
 # How much of a picture's noise is its own where it shall resemble another: the composition stays, the
 # expression and the details change.
@@ -99,10 +100,11 @@ class Drawing:
     @property
     def steps_left(self) -> int:
         """Quanta until all are drawn: each batch's denoising steps, and each picture's decoding."""
-        under_way = self._batch
-        waiting = len(self._left) - (len(under_way.indexes) if under_way else 0)
-        left = steps(self._frame, waiting, self._slot.batch_tokens)
-        return left + (self._frame.num_steps - under_way.done + len(under_way.indexes) if under_way else 0)
+        batch, own = self._batch, 0
+        if batch is not None:
+            own = self._frame.num_steps - batch.done + len(batch.indexes)
+        others = len(self._left) - (len(batch.indexes) if batch is not None else 0)
+        return own + steps(self._frame, others, self._slot.batch_tokens)
 
     @torch.no_grad()
     def step(self) -> None:

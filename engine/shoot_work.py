@@ -89,8 +89,12 @@ class ShootWork(Work):
     @property
     def waiting(self) -> bool:
         """See `Work.waiting`."""
-        most = 1 if self._drawing is None or self._drawing.finished else MOST_BEHIND
-        return self._beside.pending >= most and not self._beside.failed
+        return self._beside.pending > self._may_be_behind and not self._beside.failed
+
+    @property
+    def _may_be_behind(self) -> int:
+        """How many pictures that are not kept, looked at or marked yet leave something else to do."""
+        return 0 if self._drawing is None or self._drawing.finished else MOST_BEHIND - 1
 
     def quantum(self) -> Reply:
         """See `Work.quantum`."""
@@ -101,11 +105,10 @@ class ShootWork(Work):
         if self._made is not None:
             return self._made
         standard = self._standard(adapter)
-        behind = self._beside.under_way()
-        if self._drawing is not None and not self._drawing.finished and behind < MOST_BEHIND:
-            return self._draw(self._drawing)
-        if behind:
+        if self._beside.under_way() > self._may_be_behind:
             return self._progress()
+        if self._drawing is not None and not self._drawing.finished:
+            return self._draw(self._drawing)
         if self._choice is None:
             wanted = self._next_shots(standard)
             if wanted:

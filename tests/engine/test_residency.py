@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from engine.messages import MakeHeadshots, Progress, TrainAdapter
 from engine.models import load_base
 from engine.pictures import read_picture, write_picture
 from engine.presets import recipe_for
-from engine.residency import by_layer, set_recompute, settle, tier_of
+from engine.residency import by_layer, device_id, set_recompute, settle, tier_of
 from engine.resources import Resources
 from engine.shoot_work import ShootWork
 from engine.tiers import CPU_TIER, TIERS, Tier
@@ -115,3 +116,10 @@ def test_every_tier_trains_and_draws_the_same_but_for_rounding(
     assert np.array_equal(pictures["16gb"], packed), "where a block waits changes no bit"
     for rounded in (packed, pictures["12gb"]):
         assert 0 < np.abs(rounded - whole).mean() / whole.std() < 0.1
+
+
+def test_engines_of_one_host_are_told_apart_by_their_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees one, and it is the first."""
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: SimpleNamespace(uuid="5ec361c5"))
+    assert device_id(CPU) == "cpu"
+    assert device_id(torch.device("cuda", 0)) == "GPU-5ec361c5"
